@@ -1,0 +1,16 @@
+/* fail.h: the one way a function of the library reports failure: `return pt_fail(err, STATUS, ...)`. */
+#ifndef PT_BASE_FAIL_H
+#define PT_BASE_FAIL_H
+
+#include "ptrain/error.h"
+
+#include <stdbool.h>
+
+/* Fills `err` (NULL allowed) with `status` and the formatted message, and returns `status`. */
+pt_status pt_fail(pt_error *err, pt_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Shorthand for a failed allocation: "out of memory: NAME wants N bytes". */
+pt_status pt_fail_memory(pt_error *err, const char *what, unsigned long long bytes);
+
+#endif

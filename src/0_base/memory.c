@@ -1,0 +1,94 @@
+/* memory.c: allocation with a hook for failure injection. */
+#include "0_base/memory.h"
+
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+static atomic_long g_asked;
+static atomic_long g_fail_at;
+static atomic_int g_sticky;
+
+void pt_memory_fail_at(long n, int sticky) {
+    atomic_store(&g_fail_at, n);
+    atomic_store(&g_sticky, sticky);
+    atomic_store(&g_asked, 0);
+}
+
+long pt_memory_count(void) {
+    return atomic_load(&g_asked);
+}
+
+static int must_fail(void) {
+    long asked = atomic_fetch_add(&g_asked, 1) + 1;
+    long fail_at = atomic_load_explicit(&g_fail_at, memory_order_relaxed);
+    if (fail_at == 0)
+        return 0;
+    return asked == fail_at || (asked > fail_at && atomic_load(&g_sticky));
+}
+
+void *pt_malloc(size_t bytes) {
+    return must_fail() ? NULL : malloc(bytes ? bytes : 1);
+}
+
+void *pt_calloc(size_t count, size_t bytes_each) {
+    return must_fail() ? NULL : calloc(count ? count : 1, bytes_each ? bytes_each : 1);
+}
+
+void *pt_realloc(void *block, size_t bytes) {
+    return must_fail() ? NULL : realloc(block, bytes ? bytes : 1);
+}
+
+char *pt_strndup(const char *text, size_t length) {
+    char *copy = pt_malloc(length + 1);
+    if (!copy)
+        return NULL;
+    memcpy(copy, text, length);
+    copy[length] = '\0';
+    return copy;
+}
+
+char *pt_strdup(const char *text) {
+    return pt_strndup(text, strlen(text));
+}
+
+char *pt_format(const char *format, ...) {
+    va_list args, again;
+    va_start(args, format);
+    va_copy(again, args);
+    int length = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    char *text = length < 0 ? NULL : pt_malloc((size_t)length + 1);
+    if (text)
+        vsnprintf(text, (size_t)length + 1, format, again);
+    va_end(again);
+    return text;
+}
+
+void *pt_calloc_aligned(size_t count, size_t bytes_each) {
+    enum { HUGE_PAGE = 2 << 20 };
+    size_t bytes;
+    if (__builtin_mul_overflow(count, bytes_each, &bytes) || bytes > SIZE_MAX - HUGE_PAGE)
+        return NULL;
+    /* A large block sits on huge pages: a row-by-row walk of a wide weight matrix would otherwise
+     * miss the TLB at every step. */
+    size_t alignment = bytes >= HUGE_PAGE ? (size_t)HUGE_PAGE : (size_t)PT_ALIGNMENT;
+    size_t rounded = (bytes + alignment - 1) / alignment * alignment;
+    if (must_fail())
+        return NULL;
+    void *block = aligned_alloc(alignment, rounded ? rounded : alignment);
+    if (!block)
+        return NULL;
+    if (alignment == HUGE_PAGE)
+        (void)madvise(block, rounded, MADV_HUGEPAGE); /* advice only: a refusal costs speed */
+    memset(block, 0, rounded ? rounded : alignment);
+    return block;
+}
+
+void pt_free(void *block) {
+    free(block);
+}

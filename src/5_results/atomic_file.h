@@ -1,0 +1,27 @@
+/* atomic_file.h: files that are either the old one or the new one, never half of one.
+ *
+ * open writes to `PATH.tmp-PID`; commit flushes, fsyncs, renames over PATH and fsyncs the folder;
+ * abort removes the temporary file. Exactly one of commit and abort ends a file that was opened;
+ * a failed commit has aborted. Every error (including one hidden in a buffered write) is reported
+ * with the path and the reason.
+ */
+#ifndef PT_RESULTS_ATOMIC_FILE_H
+#define PT_RESULTS_ATOMIC_FILE_H
+
+#include "ptrain/error.h"
+
+#include <stdio.h>
+
+typedef struct pt_atomic_file pt_atomic_file;
+
+pt_status pt_atomic_open(const char *path, pt_atomic_file **file, pt_error *err);
+FILE *pt_atomic_stream(pt_atomic_file *file); /* fully buffered; write to it with stdio */
+pt_status pt_atomic_commit(pt_atomic_file *file, pt_error *err); /* frees `file` */
+void pt_atomic_abort(pt_atomic_file *file);                      /* frees `file`; NULL allowed */
+
+/* Makes a folder and its parents (like mkdir -p). */
+pt_status pt_make_folder(const char *path, pt_error *err);
+/* Lower-case hexadecimal SHA-256 of a file. */
+pt_status pt_sha256_file(const char *path, char hex[65], pt_error *err);
+
+#endif

@@ -1,0 +1,57 @@
+/* metrics.h: the record of a run: metrics.csv, losses.csv, summary.json.
+ *
+ * metrics.csv: one row per evaluation: epoch,iteration,loss,train_accuracy,test_accuracy.
+ * losses.csv: one row per iteration: iteration,loss. Numbers are printed by pt_print_float and
+ * pt_print_double, so the bytes do not depend on locale, and nothing in these two files depends on
+ * time or machine. (Speed and time go to summary.json only.)
+ * Both are kept open and appended to; flush writes what is buffered.
+ */
+#ifndef PT_RESULTS_METRICS_H
+#define PT_RESULTS_METRICS_H
+
+#include "ptrain/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct pt_metrics pt_metrics;
+
+typedef struct pt_metrics_row {
+    uint64_t epoch, iteration; /* iteration: number of updates done so far */
+    double loss;               /* mean mini-batch loss since the row before */
+    bool has_train, has_test;  /* false: the cell stays empty */
+    double train_accuracy, test_accuracy;
+} pt_metrics_row;
+
+/* Starts both files in `folder` anew, or, with `keep_iterations` > 0, keeps their rows up to and
+ * including that iteration and goes on after them (PT_ERR_DATA when they are damaged). */
+pt_status pt_metrics_open(const char *folder, uint64_t keep_iterations, pt_metrics **metrics,
+                          pt_error *err);
+/* Appends losses of iterations first .. first + count - 1 (counted from 1). */
+pt_status pt_metrics_losses(pt_metrics *metrics, uint64_t first, const double *losses, size_t count,
+                            pt_error *err);
+pt_status pt_metrics_epoch(pt_metrics *metrics, const pt_metrics_row *row, pt_error *err);
+pt_status pt_metrics_flush(pt_metrics *metrics, pt_error *err);
+pt_status pt_metrics_close(pt_metrics *metrics, pt_error *err); /* frees; NULL allowed */
+
+typedef struct pt_summary {
+    double train_loss;
+    bool has_train, has_test;
+    double train_accuracy, test_accuracy; /* absent: null */
+    uint64_t iterations, samples;
+    double train_seconds, eval_seconds, total_seconds, samples_per_second;
+    size_t threads;
+    const char *isa;
+    const char *model_sha256;
+    const char *status;   /* "finished", "interrupted", "diverged" */
+    const char *schedule; /* what ran */
+    size_t shards, parameters, batch_size;
+    uint64_t seed;
+    const char *version;
+} pt_summary;
+
+/* Writes summary.json atomically. */
+pt_status pt_summary_write(const char *folder, const pt_summary *summary, pt_error *err);
+
+#endif
