@@ -1,9 +1,9 @@
 /* config.h: every choice of a run, typed, with where each came from.
  *
- * Filled by reading an INI file and overrides through the one table of keys in schema.c. Strings are
- * owned by the config. After pt_config_load every value lies within its documented range; what needs
- * more than one key to judge (shapes, layer types, which keys a layer type takes) is judged by the
- * graph, which uses the recorded places for its messages.
+ * Filled by reading an INI file and overrides through the one table of keys in schema.c. Strings
+ * are owned by the config. After pt_config_load every value lies within its documented range; what
+ * needs more than one key to judge (shapes, layer types, which keys a layer type takes) is judged
+ * by the graph, which uses the recorded places for its messages.
  */
 #ifndef PT_CONFIG_CONFIG_H
 #define PT_CONFIG_CONFIG_H
@@ -14,10 +14,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Where a value was written: "configs/mnist.ini:12", "--set" or "default". Text owned by the config. */
+/* Where a value was written: a line of a file, the command line ("--set", line 0), or nowhere: a
+ * default (NULL). `file` is the config's path or static text; it lives as long as the config. */
 typedef struct pt_place {
-    const char *file; /* NULL: a default */
-    int line;         /* 0: no line (an override) */
+    const char *file;
+    int line; /* from 1 */
 } pt_place;
 
 typedef enum pt_dataset_kind { PT_DATASET_IDX, PT_DATASET_CSV, PT_DATASET_NONE } pt_dataset_kind;
@@ -47,9 +48,16 @@ typedef struct pt_init {
     double scale;
 } pt_init;
 
-enum { PT_MAX_INPUTS = 8, PT_NAME_MAX = 40 /* inih cuts section names at 49 */ };
+enum {
+    PT_MAX_INPUTS = 8,
+    PT_NAME_MAX = 40, /* bytes of a layer's name */
+    PT_MAX_LAYERS = 4096,
+    PT_CONFIG_LINE_MAX = 199,     /* bytes of a line without its end: inih splits longer ones */
+    PT_CONFIG_FILE_MAX = 1 << 20, /* bytes of a file */
+};
 
-/* Keys of a [layer.NAME] section, as bits: which ones a layer type takes, which ones were written. */
+/* Keys of a [layer.NAME] section, as bits: which ones a layer type takes, which ones were written.
+ */
 enum {
     PT_LAYER_KEY_UNITS = 1 << 0,
     PT_LAYER_KEY_INIT = 1 << 1,
@@ -71,8 +79,10 @@ typedef struct pt_layer_config {
     bool bias;
     float *value; /* of a `variable` layer: value_count numbers */
     size_t value_count;
-    unsigned keys_set;        /* PT_LAYER_KEY_* */
-    pt_place key_place[5];    /* by bit number */
+    unsigned keys_set;   /* PT_LAYER_KEY_*: what was written in the file or by an override */
+    unsigned keys_taken; /* PT_LAYER_KEY_*: what the layer's type takes, once the graph has said so
+                            (0 until then); pt_config_write then writes those even if defaulted */
+    pt_place key_place[5]; /* by bit number */
 } pt_layer_config;
 
 typedef struct pt_config {
@@ -132,13 +142,19 @@ typedef struct pt_config {
 
     /* Places of the keys above, by index into the table of schema.c. */
     pt_place *places;
-    char *place_files[64]; /* owned texts the places point to */
-    size_t place_file_count;
 } pt_config;
 
 /* "FILE:LINE: ", "--set: " or "" as a prefix for a message, into a caller's buffer. */
 const char *pt_place_text(pt_place place, char *buffer, size_t size);
-/* Where `section.key` was set. */
+/* Where `section.key` was set; a layer's key is ("layer.NAME", key). {NULL, 0}: a default, or no
+ * such key. */
 pt_place pt_config_place(const pt_config *config, const char *section, const char *key);
+
+/* Whether two configs give the same numbers: PT_OK, or PT_ERR_CONFIG with the first few keys that
+ * differ in `difference`, as "train.seed is 1 and 2; ..." (a's value first). Every key that can
+ * change a number counts, by its effective value whether written or default; a data file counts by
+ * its path. [output] and the threads, isa, schedule and loader of [parallel] never change a number
+ * and do not count. PT_ERR_MEMORY when the comparison itself ran out of memory. */
+pt_status pt_config_same_run(const pt_config *a, const pt_config *b, char *difference, size_t size);
 
 #endif
