@@ -1,0 +1,67 @@
+/* cpu.c: what the processor and the operating system can run.
+ *
+ * CPUID tells what the processor has; XCR0 tells which registers the operating system saves when it
+ * switches threads. An instruction set is usable only with both (Intel SDM vol. 1, 14.3 and 15.2).
+ */
+#include "simd/kernels.h"
+
+#include <cpuid.h>
+#include <stdbool.h>
+#include <string.h>
+
+/* Register states of XCR0. */
+enum {
+    XCR0_AVX = 1u << 1 | 1u << 2,                         /* xmm and ymm */
+    XCR0_AVX512 = XCR0_AVX | 1u << 5 | 1u << 6 | 1u << 7, /* masks, zmm0-15 high halves, zmm16-31 */
+};
+
+static unsigned read_xcr0(void) {
+    unsigned low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return low;
+}
+
+static bool has_all(unsigned set, unsigned wanted) {
+    return (set & wanted) == wanted;
+}
+
+pt_isa pt_isa_best(void) {
+    unsigned eax, ebx, ecx, edx;
+    if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx))
+        return PT_ISA_SCALAR;
+    /* "avx2" here means AVX2 and FMA. OSXSAVE: xgetbv itself is allowed. */
+    if (!has_all(ecx, bit_OSXSAVE | bit_AVX | bit_FMA))
+        return PT_ISA_SCALAR;
+    unsigned xcr0 = read_xcr0();
+    if (!has_all(xcr0, XCR0_AVX) || !__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx))
+        return PT_ISA_SCALAR;
+    if (!has_all(ebx, bit_AVX2))
+        return PT_ISA_SCALAR;
+    /* "avx512" is one set: F, BW, DQ and VL, which every server since Skylake-SP (2017) and Zen 4
+     * has, and Knights Landing has not. */
+    if (!has_all(xcr0, XCR0_AVX512) ||
+        !has_all(ebx, bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL))
+        return PT_ISA_AVX2;
+    return PT_ISA_AVX512;
+}
+
+static const char *const names[PT_ISA_COUNT] = {
+    [PT_ISA_AUTO] = "auto",
+    [PT_ISA_SCALAR] = "scalar",
+    [PT_ISA_AVX2] = "avx2",
+    [PT_ISA_AVX512] = "avx512",
+};
+
+const char *pt_isa_name(pt_isa isa) {
+    return (unsigned)isa < PT_ISA_COUNT ? names[isa] : "unknown";
+}
+
+int pt_isa_parse(const char *name, pt_isa *isa) {
+    for (int i = 0; i < PT_ISA_COUNT; i++) {
+        if (strcmp(name, names[i]) == 0) {
+            *isa = (pt_isa)i;
+            return 0;
+        }
+    }
+    return -1;
+}
