@@ -1,15 +1,25 @@
-/* kernels_internal.h: how the kernel files of simd/ fill the table, one function per family and
- * instruction set. Each sets the pointers it has and leaves the others alone, so that calling them
- * from scalar upwards climbs to the best. Not for use outside simd/ (and its tests).
+/* kernels_internal.h: what the files of simd/ share with each other and with nobody else.
+ *
+ * kernels.c builds the tables; each pt_*_init_ISA overwrites the pointers that its file implements.
+ * The functions of an instruction set may only be called where pt_isa_best() reaches it.
  */
 #ifndef PT_SIMD_KERNELS_INTERNAL_H
 #define PT_SIMD_KERNELS_INTERNAL_H
 
+#include "simd/kernel_list.h"
 #include "simd/kernels.h"
 
-/* Matrix products: sgemm_scratch, sgemm_nn, sgemm_nt, sgemm_tn, column_sum. */
-void pt_gemm_init_scalar(pt_kernels *table);
-void pt_gemm_init_avx2(pt_kernels *table);
-void pt_gemm_init_avx512(pt_kernels *table);
+/* Matrix products and column sums: gemm_*.c. */
+void pt_gemm_init_scalar(pt_kernels *kernels);
+void pt_gemm_init_avx2(pt_kernels *kernels);
+void pt_gemm_init_avx512(pt_kernels *kernels);
+
+/* Everything in kernel_list.h: kernels_scalar.c, kernels_avx2.c, kernels_avx512.c. */
+#define PT_DECLARE_KERNEL(class, name)                                                             \
+    void pt_##name##_scalar PT_SIGNATURE_##class;                                                  \
+    void pt_##name##_avx2 PT_SIGNATURE_##class;                                                    \
+    void pt_##name##_avx512 PT_SIGNATURE_##class;
+PT_KERNEL_LIST(PT_DECLARE_KERNEL)
+#undef PT_DECLARE_KERNEL
 
 #endif
