@@ -1,12 +1,13 @@
 /* dataset.h: what a loaded dataset looks like from inside.
  *
- * Features stay in the form of the file (bytes for images) and become floats when a batch is fetched,
- * which moves a quarter of the memory.
+ * Features stay in the form of the file (bytes for images) and become floats when a batch is
+ * fetched, which moves a quarter of the memory.
  */
 #ifndef PT_DATA_DATASET_H
 #define PT_DATA_DATASET_H
 
 #include "1_config/config.h"
+#include "2_data/map_file.h"
 #include "ptrain/dataset.h"
 
 #include <stddef.h>
@@ -25,18 +26,14 @@ enum { PT_MAX_DATA_DIMS = 4 };
 
 struct pt_dataset {
     pt_element element;
-    size_t columns;                  /* features of one row, the product of dims */
-    size_t dims[PT_MAX_DATA_DIMS];   /* shape of one row; flattened: one dimension */
+    size_t columns;                /* features of one row, the product of dims */
+    size_t dims[PT_MAX_DATA_DIMS]; /* shape of one row; flattened: one dimension */
     size_t dim_count;
-    size_t classes;                  /* of the labels; 0 with targets */
-    size_t target_columns;           /* of the targets; 0 with labels */
-    float scale, offset;             /* bytes: feature = fma(byte, scale, offset) */
+    size_t classes;        /* of the labels; 0 with targets */
+    size_t target_columns; /* of the targets; 0 with labels */
+    float scale, offset;   /* bytes: feature = fma(byte, scale, offset) */
     pt_split train, test;
-    /* Private to the loaders: what backs `features` (an mmap or a heap block), by split. */
-    struct pt_backing {
-        void *block;
-        size_t mapped_bytes; /* 0: from pt_malloc */
-    } backing[2];
+    struct pt_backing backing[2]; /* private to the loaders: what holds `features`, by split */
 };
 
 /* The loaders behind pt_dataset_load; `dataset` is zeroed and freed by the caller on failure. */

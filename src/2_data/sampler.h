@@ -12,8 +12,8 @@
 typedef struct pt_sampler {
     pt_sampling sampling;
     uint64_t seed;
-    size_t rows;       /* of the training split */
-    size_t batch_size; /* at most `rows` unless sampling is random (with replacement) */
+    size_t rows;              /* of the training split */
+    size_t batch_size;        /* at most `rows` unless sampling is random (with replacement) */
     uint64_t steps_per_epoch; /* max(rows / batch_size, 1); the last partial batch is left out */
 } pt_sampler;
 
