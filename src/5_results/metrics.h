@@ -1,10 +1,15 @@
 /* metrics.h: the record of a run: metrics.csv, losses.csv, summary.json.
  *
  * metrics.csv: one row per evaluation: epoch,iteration,loss,train_accuracy,test_accuracy.
- * losses.csv: one row per iteration: iteration,loss. Numbers are printed by pt_print_float and
- * pt_print_double, so the bytes do not depend on locale, and nothing in these two files depends on
- * time or machine. (Speed and time go to summary.json only.)
- * Both are kept open and appended to; flush writes what is buffered.
+ * losses.csv: one row per iteration: iteration,loss. Numbers are printed by pt_print_double
+ * (accuracies as fractions of 1; "nan", "inf", "-inf" where a number is none), so the bytes do not
+ * depend on locale, and nothing in these two files depends on time, threads or machine. (Speed and
+ * time go to summary.json only.)
+ *
+ * Both are kept open and appended to; rows gather in memory and are written whole, when 64 KiB of
+ * them have come together or by flush. A write that fails (a full disk) leaves no half row behind,
+ * and its rows stay in memory until a later flush gets them through, so a run that goes on leaves
+ * no gap. Thread-safety: one thread at a time; pt_metrics_sync alone may run beside the others.
  */
 #ifndef PT_RESULTS_METRICS_H
 #define PT_RESULTS_METRICS_H
@@ -25,7 +30,8 @@ typedef struct pt_metrics_row {
 } pt_metrics_row;
 
 /* Starts both files in `folder` anew, or, with `keep_iterations` > 0, keeps their rows up to and
- * including that iteration and goes on after them (PT_ERR_DATA when they are damaged). */
+ * including that iteration and goes on after them (PT_ERR_DATA `file:line: reason` when they are
+ * damaged or do not reach that far). What a killed run wrote behind them is dropped. */
 pt_status pt_metrics_open(const char *folder, uint64_t keep_iterations, pt_metrics **metrics,
                           pt_error *err);
 /* Appends losses of iterations first .. first + count - 1 (counted from 1). */
@@ -33,6 +39,10 @@ pt_status pt_metrics_losses(pt_metrics *metrics, uint64_t first, const double *l
                             pt_error *err);
 pt_status pt_metrics_epoch(pt_metrics *metrics, const pt_metrics_row *row, pt_error *err);
 pt_status pt_metrics_flush(pt_metrics *metrics, pt_error *err);
+/* Makes what was flushed outlast a power failure (fsync). Call flush and this before a checkpoint
+ * is saved, so that the rows it builds on are never younger than it. May take milliseconds. */
+pt_status pt_metrics_sync(pt_metrics *metrics, pt_error *err);
+/* Flushes and syncs. */
 pt_status pt_metrics_close(pt_metrics *metrics, pt_error *err); /* frees; NULL allowed */
 
 typedef struct pt_summary {
@@ -51,7 +61,8 @@ typedef struct pt_summary {
     const char *version;
 } pt_summary;
 
-/* Writes summary.json atomically. */
+/* Writes summary.json atomically: one object, keys in the order of pt_summary; numbers that are not
+ * finite and texts that are NULL become null. */
 pt_status pt_summary_write(const char *folder, const pt_summary *summary, pt_error *err);
 
 #endif
