@@ -15,6 +15,8 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 /* One function per instruction set that points the table at its variant of every listed kernel. */
 #define SET_SCALAR(class, name) kernels->name = pt_##name##_scalar;
+#define SET_AVX2(class, name)   kernels->name = pt_##name##_avx2;
+#define SET_AVX512(class, name) kernels->name = pt_##name##_avx512;
 
 static void init_scalar(pt_kernels *kernels) {
     kernels->isa = pt_isa_name(PT_ISA_SCALAR);
@@ -24,11 +26,13 @@ static void init_scalar(pt_kernels *kernels) {
 
 static void init_avx2(pt_kernels *kernels) {
     kernels->isa = pt_isa_name(PT_ISA_AVX2);
+    PT_KERNEL_LIST(SET_AVX2)
     pt_gemm_init_avx2(kernels);
 }
 
 static void init_avx512(pt_kernels *kernels) {
     kernels->isa = pt_isa_name(PT_ISA_AVX512);
+    PT_KERNEL_LIST(SET_AVX512)
     pt_gemm_init_avx512(kernels);
 }
 

@@ -1,0 +1,109 @@
+/* elementwise_body.h: the elementwise kernels of one vector instruction set.
+ *
+ * Included once by kernels_avx2.c and kernels_avx512.c, which define KERNEL(name) and v16 first.
+ * A kernel is one formula on 16 lanes; map_unary and map_binary, inlined together with it, run it
+ * along the arrays, the last n % 16 elements under a mask.
+ */
+#include "simd/math_vector.h"
+
+V16_INLINE void map_unary(size_t n, const float *x, float *y, v16 (*formula)(v16)) {
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        v16_store(y + i, formula(v16_load(x + i)));
+    if (i < n) {
+        v16_mask rest = v16_first(n - i);
+        v16_store_first(y + i, rest, formula(v16_load_first(x + i, rest)));
+    }
+}
+
+V16_INLINE void map_binary(size_t n, const float *a, const float *b, float *y,
+                           v16 (*formula)(v16, v16)) {
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        v16_store(y + i, formula(v16_load(a + i), v16_load(b + i)));
+    if (i < n) {
+        v16_mask rest = v16_first(n - i);
+        v16 last = formula(v16_load_first(a + i, rest), v16_load_first(b + i, rest));
+        v16_store_first(y + i, rest, last);
+    }
+}
+
+V16_INLINE v16 relu(v16 x) {
+    v16 zero = v16_set1(0.0f);
+    return v16_select(v16_less_equal(x, zero), zero, x);
+}
+
+V16_INLINE v16 relu_gradient(v16 y, v16 dy) {
+    v16 zero = v16_set1(0.0f);
+    return v16_select(v16_less(zero, y), dy, zero);
+}
+
+V16_INLINE v16 sigmoid_gradient(v16 y, v16 dy) {
+    return v16_mul(dy, v16_mul(y, v16_sub(v16_set1(1.0f), y)));
+}
+
+V16_INLINE v16 tanh_gradient(v16 y, v16 dy) {
+    return v16_mul(dy, v16_fma(v16_negate(y), y, v16_set1(1.0f)));
+}
+
+void KERNEL(relu_forward)(size_t n, const float *x, float *y) {
+    map_unary(n, x, y, relu);
+}
+
+void KERNEL(relu_backward)(size_t n, const float *y, const float *dy, float *dx) {
+    map_binary(n, y, dy, dx, relu_gradient);
+}
+
+void KERNEL(sigmoid_forward)(size_t n, const float *x, float *y) {
+    map_unary(n, x, y, v16_sigmoid);
+}
+
+void KERNEL(sigmoid_backward)(size_t n, const float *y, const float *dy, float *dx) {
+    map_binary(n, y, dy, dx, sigmoid_gradient);
+}
+
+void KERNEL(tanh_forward)(size_t n, const float *x, float *y) {
+    map_unary(n, x, y, v16_tanh);
+}
+
+void KERNEL(tanh_backward)(size_t n, const float *y, const float *dy, float *dx) {
+    map_binary(n, y, dy, dx, tanh_gradient);
+}
+
+void KERNEL(exp_forward)(size_t n, const float *x, float *y) {
+    map_unary(n, x, y, v16_exp);
+}
+
+void KERNEL(log_forward)(size_t n, const float *x, float *y) {
+    map_unary(n, x, y, v16_log);
+}
+
+void KERNEL(add)(size_t n, const float *a, const float *b, float *y) {
+    map_binary(n, a, b, y, v16_add);
+}
+
+void KERNEL(multiply)(size_t n, const float *a, const float *b, float *y) {
+    map_binary(n, a, b, y, v16_mul);
+}
+
+void KERNEL(scale)(size_t n, float factor, const float *x, float *y) {
+    v16 factors = v16_set1(factor);
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        v16_store(y + i, v16_mul(factors, v16_load(x + i)));
+    if (i < n) {
+        v16_mask rest = v16_first(n - i);
+        v16_store_first(y + i, rest, v16_mul(factors, v16_load_first(x + i, rest)));
+    }
+}
+
+void KERNEL(u8_to_float)(size_t n, const uint8_t *x, float scale, float offset, float *y) {
+    v16 scales = v16_set1(scale), offsets = v16_set1(offset);
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        v16_store(y + i, v16_fma(v16_load_u8(x + i), scales, offsets));
+    if (i < n) {
+        v16 last = v16_fma(v16_load_u8_first(x + i, n - i), scales, offsets);
+        v16_store_first(y + i, v16_first(n - i), last);
+    }
+}

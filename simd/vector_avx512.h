@@ -1,0 +1,178 @@
+/* vector_avx512.h: 16 floats as one AVX-512 register, and the few operations the kernels need.
+ *
+ * vector_avx2.h offers the same names; the kernels are written once on top (math_vector.h and the
+ * *_body.h files). Every operation is exact IEEE-754 or a bit operation, so both give the same
+ * bits. A v16_mask says which lanes; loads "of the first lanes" put +0 in the others and, like the
+ * stores, touch no memory beyond.
+ */
+#ifndef PT_SIMD_VECTOR_AVX512_H
+#define PT_SIMD_VECTOR_AVX512_H
+
+#include "simd/math_constants.h"
+
+#include <immintrin.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define V16_INLINE static inline __attribute__((always_inline))
+
+typedef __m512 v16;
+typedef __mmask16 v16_mask;
+
+V16_INLINE v16 v16_set1(float x) {
+    return _mm512_set1_ps(x);
+}
+
+/* ---- memory ---- */
+
+/* Lanes 0 .. count-1, count <= 16. */
+V16_INLINE v16_mask v16_first(size_t count) {
+    return (v16_mask)((1u << count) - 1);
+}
+
+V16_INLINE v16 v16_load(const float *p) {
+    return _mm512_loadu_ps(p);
+}
+
+V16_INLINE void v16_store(float *p, v16 x) {
+    _mm512_storeu_ps(p, x);
+}
+
+V16_INLINE v16 v16_load_first(const float *p, v16_mask first) {
+    return _mm512_maskz_loadu_ps(first, p);
+}
+
+V16_INLINE void v16_store_first(float *p, v16_mask first, v16 x) {
+    _mm512_mask_storeu_ps(p, first, x);
+}
+
+V16_INLINE v16 v16_load_u8(const uint8_t *p) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p)));
+}
+
+V16_INLINE v16 v16_load_u8_first(const uint8_t *p, size_t count) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(v16_first(count), p)));
+}
+
+/* ---- arithmetic ---- */
+
+V16_INLINE v16 v16_add(v16 a, v16 b) {
+    return _mm512_add_ps(a, b);
+}
+
+V16_INLINE v16 v16_sub(v16 a, v16 b) {
+    return _mm512_sub_ps(a, b);
+}
+
+V16_INLINE v16 v16_mul(v16 a, v16 b) {
+    return _mm512_mul_ps(a, b);
+}
+
+V16_INLINE v16 v16_div(v16 a, v16 b) {
+    return _mm512_div_ps(a, b);
+}
+
+/* a b + c, rounded once */
+V16_INLINE v16 v16_fma(v16 a, v16 b, v16 c) {
+    return _mm512_fmadd_ps(a, b, c);
+}
+
+V16_INLINE v16 v16_sqrt(v16 x) {
+    return _mm512_sqrt_ps(x);
+}
+
+/* a > b ? a : b, so b when either is NaN */
+V16_INLINE v16 v16_max(v16 a, v16 b) {
+    return _mm512_max_ps(a, b);
+}
+
+/* a < b ? a : b, so b when either is NaN */
+V16_INLINE v16 v16_min(v16 a, v16 b) {
+    return _mm512_min_ps(a, b);
+}
+
+/* ---- comparison: false for NaN ---- */
+
+V16_INLINE v16_mask v16_less(v16 a, v16 b) {
+    return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ);
+}
+
+V16_INLINE v16_mask v16_less_equal(v16 a, v16 b) {
+    return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ);
+}
+
+V16_INLINE v16_mask v16_equal(v16 a, v16 b) {
+    return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ);
+}
+
+/* mask ? a : b */
+V16_INLINE v16 v16_select(v16_mask mask, v16 a, v16 b) {
+    return _mm512_mask_blend_ps(mask, b, a);
+}
+
+/* Only lane `index`, none when index >= 16. */
+V16_INLINE v16_mask v16_only(size_t index) {
+    return (v16_mask)(index < 16 ? 1u << index : 0);
+}
+
+V16_INLINE unsigned v16_mask_bits(v16_mask mask) {
+    return mask;
+}
+
+/* ---- bits ---- */
+
+V16_INLINE v16 v16_negate(v16 x) {
+    return _mm512_xor_ps(x, _mm512_set1_ps(-0.0f));
+}
+
+V16_INLINE v16 v16_abs(v16 x) {
+    return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), x);
+}
+
+/* |magnitude| with the sign of `sign` */
+V16_INLINE v16 v16_copy_sign(v16 magnitude, v16 sign) {
+    return _mm512_or_ps(v16_abs(magnitude), _mm512_and_ps(sign, _mm512_set1_ps(-0.0f)));
+}
+
+/* The low bits of n, moved up to the exponent field. */
+V16_INLINE __m512i v16_exponent_field(v16 n) {
+    return _mm512_slli_epi32(_mm512_castps_si512(n), PT_MANTISSA_BITS);
+}
+
+/* x 2^n by adding to the exponent field; n in the low bits of a float (see PT_ROUND_MAGIC). */
+V16_INLINE v16 v16_add_exponent(v16 x, v16 n) {
+    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(x), v16_exponent_field(n)));
+}
+
+/* 2^n, n in the low bits of a float. */
+V16_INLINE v16 v16_power_of_2(v16 n) {
+    return v16_add_exponent(_mm512_set1_ps(1.0f), n);
+}
+
+/* x = 2^k m with sqrt(1/2) <= m < sqrt(2), for positive normal x. Returns k; see pt_log. */
+V16_INLINE v16 v16_split(v16 x, v16 *m) {
+    __m512i lowest = _mm512_set1_epi32((int)PT_SQRT_HALF_BITS);
+    __m512i offset = _mm512_sub_epi32(_mm512_castps_si512(x), lowest);
+    __m512i mantissa = _mm512_and_si512(offset, _mm512_set1_epi32((int)PT_MANTISSA_MASK));
+    *m = _mm512_castsi512_ps(_mm512_add_epi32(mantissa, lowest));
+    return _mm512_cvtepi32_ps(_mm512_srai_epi32(offset, PT_MANTISSA_BITS));
+}
+
+/* ---- across lanes ---- */
+
+/* The reduction tree of kernels.h: lane l += l+8, += l+4, += l+2, += l+1. */
+V16_INLINE float v16_sum_lanes(v16 x) {
+    __m256 s8 = _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
+    __m128 s4 = _mm_add_ps(_mm256_castps256_ps128(s8), _mm256_extractf128_ps(s8, 1));
+    __m128 s2 = _mm_add_ps(s4, _mm_movehl_ps(s4, s4));
+    return _mm_cvtss_f32(_mm_add_ss(s2, _mm_movehdup_ps(s2)));
+}
+
+V16_INLINE float v16_max_lanes(v16 x) {
+    __m256 m8 = _mm256_max_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
+    __m128 m4 = _mm_max_ps(_mm256_castps256_ps128(m8), _mm256_extractf128_ps(m8, 1));
+    __m128 m2 = _mm_max_ps(m4, _mm_movehl_ps(m4, m4));
+    return _mm_cvtss_f32(_mm_max_ss(m2, _mm_movehdup_ps(m2)));
+}
+
+#endif
