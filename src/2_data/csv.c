@@ -191,10 +191,9 @@ static void end_of_row(reader *in) {
     if (in->width == 0) {
         in->width = in->cell;
         if (in->width <= target_width) {
-            in->status = pt_fail(in->err, PT_ERR_DATA,
-                                 "%s:%zu: %zu columns are too few: the last %zu are the target, so "
-                                 "no feature is left",
-                                 in->path, in->line, in->width, target_width);
+            in->status = pt_fail(
+                in->err, PT_ERR_DATA, "%s:%zu: %zu column%s and a target of %zu leave no feature",
+                in->path, in->line, in->width, in->width == 1 ? "" : "s", target_width);
             return;
         }
     }
@@ -258,7 +257,7 @@ static pt_status fail_quotes(const reader *in) {
 static pt_status fail_parser(const reader *in, struct csv_parser *parser) {
     if (csv_error(parser) == CSV_EPARSE)
         return fail_quotes(in);
-    return pt_fail(in->err, PT_ERR_MEMORY, "%s:%zu: out of memory: a cell is too long", in->path,
+    return pt_fail(in->err, PT_ERR_MEMORY, "%s:%zu: out of memory for a long cell", in->path,
                    in->line);
 }
 
