@@ -8,7 +8,6 @@
 #include "5_results/io.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -33,15 +32,6 @@ typedef struct table {
 struct pt_metrics {
     table metrics, losses;
 };
-
-/* Shortest text of a number; what is not finite reads the same on every machine. */
-static const char *number(double value, char buffer[32]) {
-    if (isnan(value))
-        return "nan";
-    if (isinf(value))
-        return value < 0 ? "-inf" : "inf";
-    return pt_print_double(value, buffer);
-}
 
 static pt_status flush(table *t, pt_error *err) {
     if (t->used == 0)
@@ -207,7 +197,7 @@ pt_status pt_metrics_losses(pt_metrics *m, uint64_t first, const double *losses,
     for (size_t i = 0; i < count; i++) {
         char row[ROW_MAX], text[32];
         int size = snprintf(row, sizeof row, "%llu,%s\n", (unsigned long long)(first + i),
-                            number(losses[i], text));
+                            pt_print_double(losses[i], text));
         pt_status added = add(&m->losses, row, (size_t)size, status == PT_OK ? err : NULL);
         if (status == PT_OK)
             status = added;
@@ -226,9 +216,9 @@ pt_status pt_metrics_epoch(pt_metrics *m, const pt_metrics_row *row, pt_error *e
     m->metrics.any = true;
     char text[ROW_MAX], loss[32], train[32], test[32];
     int size = snprintf(text, sizeof text, "%llu,%llu,%s,%s,%s\n", (unsigned long long)row->epoch,
-                        (unsigned long long)row->iteration, number(row->loss, loss),
-                        row->has_train ? number(row->train_accuracy, train) : "",
-                        row->has_test ? number(row->test_accuracy, test) : "");
+                        (unsigned long long)row->iteration, pt_print_double(row->loss, loss),
+                        row->has_train ? pt_print_double(row->train_accuracy, train) : "",
+                        row->has_test ? pt_print_double(row->test_accuracy, test) : "");
     m->metrics.last = row->iteration;
     return add(&m->metrics, text, (size_t)size, err);
 }
