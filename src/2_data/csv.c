@@ -198,9 +198,9 @@ static void end_of_row(reader *in) {
         }
     }
     if (in->cell != in->width) {
-        in->status =
-            pt_fail(in->err, PT_ERR_DATA, "%s:%zu: %zu cells where the %s has %zu", in->path,
-                    in->line, in->cell, in->name_count ? "header line" : "first row", in->width);
+        in->status = pt_fail(in->err, PT_ERR_DATA, "%s:%zu: %zu cell%s where the %s has %zu",
+                             in->path, in->line, in->cell, in->cell == 1 ? "" : "s",
+                             in->name_count ? "header line" : "first row", in->width);
         return;
     }
     if (in->in_header) {
