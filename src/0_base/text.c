@@ -92,7 +92,7 @@ bool pt_parse_float(const char *text, float *value) {
     return true;
 }
 
-/* "-d.ddde±xx" as printf's %e gives it, laid out for people: no exponent where the plain number is
+/* "-d.ddde+xx" as printf's %e gives it, laid out for people: no exponent where the plain number is
  * short, no padding in the exponent. */
 static const char *lay_out(const char *scientific, char buffer[32]) {
     char digits[24];
