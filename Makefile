@@ -32,8 +32,8 @@ BUILD_ID := $(notdir $(CC))-$(shell echo '$(CC) $(CFLAGS_OURS) $(CFLAGS) $(CPPFL
 BUILD := build/$(BUILD_ID)
 
 SIMD_SOURCES := $(wildcard simd/*.c)
-LIB_SOURCES := $(SIMD_SOURCES) $(filter-out src/cli/%,$(wildcard src/*/*.c))
-CLI_SOURCES := $(wildcard src/cli/*.c)
+LIB_SOURCES := $(SIMD_SOURCES) $(filter-out src/8_cli/%,$(wildcard src/*/*.c))
+CLI_SOURCES := $(wildcard src/8_cli/*.c)
 TEST_SOURCES := $(wildcard tests/*.c)
 LIB_OBJECTS := $(LIB_SOURCES:%.c=$(BUILD)/%.o)
 CLI_OBJECTS := $(CLI_SOURCES:%.c=$(BUILD)/%.o)

@@ -1,0 +1,87 @@
+/* batch.c: gathering rows of a dataset into a mini-batch of floats. */
+#include "2_data/batch.h"
+
+#include "0_base/fail.h"
+#include "0_base/memory.h"
+
+#include <string.h>
+
+pt_status pt_batch_init(pt_batch *batch, const pt_dataset *dataset, size_t rows, size_t ld,
+                        bool one_hot, pt_error *err) {
+    *batch = (pt_batch){.rows = rows, .cols = dataset->columns, .ld = ld};
+    batch->target_cols = one_hot ? dataset->classes : dataset->target_columns;
+    batch->x = pt_calloc_aligned(rows * ld, sizeof *batch->x);
+    if (dataset->classes)
+        batch->label = pt_calloc_aligned(rows, sizeof *batch->label);
+    if (batch->target_cols)
+        batch->target = pt_calloc_aligned(rows * batch->target_cols, sizeof *batch->target);
+    if (batch->x && (batch->label || !dataset->classes) && (batch->target || !batch->target_cols))
+        return PT_OK;
+    pt_batch_destroy(batch);
+    return pt_fail_memory(err, "a mini-batch",
+                          rows * (ld + batch->target_cols + 1) * sizeof(float));
+}
+
+void pt_batch_destroy(pt_batch *batch) {
+    pt_free(batch->x);
+    pt_free(batch->label);
+    pt_free(batch->target);
+    *batch = (pt_batch){0};
+}
+
+static const void *features_of(const pt_dataset *dataset, const pt_split *split, size_t row) {
+    size_t bytes = dataset->element == PT_ELEMENT_U8 ? 1 : sizeof(float);
+    return (const char *)split->features + row * dataset->columns * bytes;
+}
+
+static void prefetch_row(const pt_dataset *dataset, const pt_split *split, size_t row) {
+    const char *at = features_of(dataset, split, row);
+    size_t bytes = dataset->columns * (dataset->element == PT_ELEMENT_U8 ? 1 : sizeof(float));
+    for (size_t offset = 0; offset < bytes; offset += PT_ALIGNMENT)
+        __builtin_prefetch(at + offset);
+}
+
+static void fetch_row(pt_batch *batch, size_t i, const pt_dataset *dataset, const pt_split *split,
+                      const pt_kernels *kernels, size_t row) {
+    float *x = batch->x + i * batch->ld;
+    const void *from = features_of(dataset, split, row);
+    if (dataset->columns == 0)
+        ; /* a graph of variables only reads no data */
+    else if (dataset->element == PT_ELEMENT_U8)
+        kernels->u8_to_float(dataset->columns, from, dataset->scale, dataset->offset, x);
+    else
+        memcpy(x, from, dataset->columns * sizeof *x);
+    if (batch->label)
+        batch->label[i] = split->labels[row];
+    if (!batch->target)
+        return;
+    float *target = batch->target + i * batch->target_cols;
+    if (split->targets) {
+        memcpy(target, split->targets + row * batch->target_cols,
+               batch->target_cols * sizeof *target);
+    } else {
+        memset(target, 0, batch->target_cols * sizeof *target);
+        target[split->labels[row]] = 1;
+    }
+}
+
+void pt_batch_fill(pt_batch *batch, const pt_dataset *dataset, const pt_kernels *kernels,
+                   const pt_sampler *sampler, uint64_t step, size_t begin, size_t end) {
+    /* Random rows come from memory, not from a cache: their lines are asked for some rows ahead. */
+    enum { AHEAD = 8 };
+    size_t ahead[AHEAD];
+    for (size_t i = begin; i < end + AHEAD; i++) {
+        if (i >= begin + AHEAD)
+            fetch_row(batch, i - AHEAD, dataset, &dataset->train, kernels, ahead[i % AHEAD]);
+        if (i >= end)
+            continue;
+        ahead[i % AHEAD] = pt_sampler_row(sampler, step, i);
+        prefetch_row(dataset, &dataset->train, ahead[i % AHEAD]);
+    }
+}
+
+void pt_batch_fill_from(pt_batch *batch, const pt_dataset *dataset, const pt_split *split,
+                        const pt_kernels *kernels, size_t first, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        fetch_row(batch, i, dataset, split, kernels, first + i);
+}

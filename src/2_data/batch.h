@@ -1,0 +1,32 @@
+/* batch.h: the rows of one mini-batch as floats: what the graph's data node reads.
+ *
+ * Filling rows [begin, end) touches only those rows, so workers may fill one batch together.
+ */
+#ifndef PT_DATA_BATCH_H
+#define PT_DATA_BATCH_H
+
+#include "2_data/dataset.h"
+#include "2_data/sampler.h"
+#include "simd/kernels.h"
+
+typedef struct pt_batch {
+    size_t rows, cols, ld; /* capacity; features of a row; floats between rows */
+    float *x;              /* rows x ld */
+    int32_t *label;        /* rows, or NULL */
+    float *target;         /* rows x target_cols, contiguous, or NULL */
+    size_t target_cols;
+} pt_batch;
+
+/* `one_hot`: labels also become target rows of `classes` zeros and a one. */
+pt_status pt_batch_init(pt_batch *batch, const pt_dataset *dataset, size_t rows, size_t ld,
+                        bool one_hot, pt_error *err);
+void pt_batch_destroy(pt_batch *batch);
+
+/* Rows begin .. end-1 of the mini-batch of iteration `step`. */
+void pt_batch_fill(pt_batch *batch, const pt_dataset *dataset, const pt_kernels *kernels,
+                   const pt_sampler *sampler, uint64_t step, size_t begin, size_t end);
+/* Rows first .. first + count - 1 of a split, into rows 0 .. count-1. */
+void pt_batch_fill_from(pt_batch *batch, const pt_dataset *dataset, const pt_split *split,
+                        const pt_kernels *kernels, size_t first, size_t count);
+
+#endif

@@ -1,0 +1,406 @@
+/* graph_build.c: from the config's layers to a checked graph: resolve names, sort, pass shapes. */
+#include "0_base/fail.h"
+#include "0_base/memory.h"
+#include "0_base/text.h"
+#include "3_graph/graph.h"
+
+#include <string.h>
+
+typedef struct builder {
+    const pt_config *config;
+    const pt_dataset *dataset;
+    pt_graph *graph;
+    size_t *position; /* of layer i of the config: its node's index */
+    pt_error *err;
+} builder;
+
+static pt_status fail_at(const builder *b, pt_place place, const pt_layer_config *layer,
+                         const char *problem) {
+    char text[512];
+    return pt_fail(b->err, PT_ERR_CONFIG, "%slayer '%s': %s",
+                   pt_place_text(place, text, sizeof text), layer->name, problem);
+}
+
+static const char *nth_layer_type(const void *context, size_t i) {
+    (void)context;
+    return pt_layer_list[i] ? pt_layer_list[i]->type : NULL;
+}
+
+static const char *nth_loss_type(const void *context, size_t i) {
+    (void)context;
+    return pt_loss_list[i] ? pt_loss_list[i]->type : NULL;
+}
+
+static const char *nth_layer_name(const void *context, size_t i) {
+    const pt_config *config = context;
+    return i < config->layer_count ? config->layers[i].name : NULL;
+}
+
+/* "did you mean 'x'?" or "known: a, b, c" into `buffer`. */
+static const char *suggest(const char *name, const char *(*next)(const void *, size_t),
+                           const void *context, char *buffer, size_t size) {
+    const char *nearest = pt_nearest(name, next, context), *candidate;
+    if (nearest) {
+        snprintf(buffer, size, "did you mean '%s'?", nearest);
+        return buffer;
+    }
+    size_t used = (size_t)snprintf(buffer, size, "known are");
+    for (size_t i = 0; (candidate = next(context, i)) && used < size; i++)
+        used += (size_t)snprintf(buffer + used, size - used, "%s %s", i ? "," : "", candidate);
+    return buffer;
+}
+
+static size_t find_layer(const pt_config *config, const char *name) {
+    for (size_t i = 0; i < config->layer_count; i++)
+        if (strcmp(config->layers[i].name, name) == 0)
+            return i;
+    return SIZE_MAX;
+}
+
+/* The keys by bit, for messages. */
+static const char *const key_names[] = {"units", "init", "bias_init", "bias", "value"};
+
+static pt_status check_type_and_keys(const builder *b, const pt_layer_config *layer) {
+    char problem[400], hint[300];
+    if (!layer->type || !*layer->type)
+        return fail_at(b, layer->place, layer, "has no type; write `type = affine` or another");
+    const pt_layer_ops *ops = pt_layer_find(layer->type);
+    if (!ops) {
+        snprintf(problem, sizeof problem, "unknown type '%s'; %s", layer->type,
+                 suggest(layer->type, nth_layer_type, NULL, hint, sizeof hint));
+        return fail_at(b, layer->type_place, layer, problem);
+    }
+    for (unsigned bit = 0; bit < sizeof key_names / sizeof *key_names; bit++) {
+        if ((layer->keys_set & 1u << bit) && !(ops->keys & 1u << bit)) {
+            snprintf(problem, sizeof problem, "a layer of type %s takes no '%s'; remove the key",
+                     ops->type, key_names[bit]);
+            return fail_at(b, layer->key_place[bit], layer, problem);
+        }
+        if (!(layer->keys_set & 1u << bit) && (ops->required_keys & 1u << bit)) {
+            snprintf(problem, sizeof problem, "a layer of type %s wants '%s = ...'", ops->type,
+                     key_names[bit]);
+            return fail_at(b, layer->place, layer, problem);
+        }
+    }
+    if ((ops->required_keys & PT_LAYER_KEY_UNITS) && layer->units == 0)
+        return fail_at(b, layer->key_place[0], layer, "`units` must be at least 1");
+    return PT_OK;
+}
+
+enum { INPUT_IS_DATA = 0 /* config layer i is written as i + 1 while nodes are not sorted yet */ };
+
+/* Resolves the input names of config layer `i` into `input` (0: the data, j + 1: config layer j).
+ */
+static pt_status resolve_inputs(const builder *b, size_t i, size_t input[PT_MAX_INPUTS],
+                                size_t *count) {
+    const pt_layer_config *layer = &b->config->layers[i];
+    const pt_layer_ops *ops = pt_layer_find(layer->type);
+    char problem[400], hint[300];
+    *count = layer->input_count;
+    if (*count == 0 && ops->max_inputs > 0) { /* default: the layer before */
+        input[0] = i;
+        *count = 1;
+    }
+    if (*count < ops->min_inputs || *count > ops->max_inputs) {
+        if (ops->max_inputs == 0)
+            snprintf(problem, sizeof problem, "a layer of type %s takes no input", ops->type);
+        else if (ops->min_inputs == ops->max_inputs)
+            snprintf(problem, sizeof problem, "a layer of type %s wants %zu input%s, not %zu",
+                     ops->type, ops->min_inputs, ops->min_inputs == 1 ? "" : "s: `input = a, b`",
+                     *count);
+        else
+            snprintf(problem, sizeof problem, "a layer of type %s wants %zu to %zu inputs, not %zu",
+                     ops->type, ops->min_inputs, ops->max_inputs, *count);
+        return fail_at(b, layer->input_count ? layer->input_place : layer->place, layer, problem);
+    }
+    for (size_t k = 0; k < layer->input_count; k++) {
+        const char *name = layer->inputs[k];
+        if (strcmp(name, "data") == 0) {
+            input[k] = INPUT_IS_DATA;
+            continue;
+        }
+        size_t found = find_layer(b->config, name);
+        if (found == SIZE_MAX) {
+            snprintf(problem, sizeof problem, "input '%s' is not a layer; %s", name,
+                     suggest(name, nth_layer_name, b->config, hint, sizeof hint));
+            return fail_at(b, layer->input_place, layer, problem);
+        }
+        input[k] = found + 1;
+    }
+    for (size_t k = 0; k < *count; k++)
+        if (input[k] == INPUT_IS_DATA && b->dataset->columns == 0)
+            return fail_at(b, layer->input_count ? layer->input_place : layer->place, layer,
+                           "reads the data, but `dataset = none` has no columns; name an input");
+    return PT_OK;
+}
+
+/* Kahn's algorithm that always takes the first ready layer of the file, so that the order of the
+ * nodes (and of the parameters) is the file's wherever the file is already sorted. */
+static pt_status sort_layers(const builder *b, const size_t (*inputs)[PT_MAX_INPUTS],
+                             const size_t *input_counts) {
+    const size_t n = b->config->layer_count;
+    size_t placed = 0;
+    for (size_t i = 0; i < n; i++)
+        b->position[i] = SIZE_MAX;
+    while (placed < n) {
+        size_t ready = SIZE_MAX;
+        for (size_t i = 0; i < n && ready == SIZE_MAX; i++) {
+            bool all_placed = b->position[i] == SIZE_MAX;
+            for (size_t k = 0; k < input_counts[i] && all_placed; k++)
+                all_placed =
+                    inputs[i][k] == INPUT_IS_DATA || b->position[inputs[i][k] - 1] != SIZE_MAX;
+            if (all_placed)
+                ready = i;
+        }
+        if (ready == SIZE_MAX)
+            break;
+        b->position[ready] = ++placed; /* node 0 is the data */
+    }
+    if (placed == n)
+        return PT_OK;
+    /* Every layer left has an input that is left: following those must run into a cycle. */
+    size_t at = 0;
+    while (b->position[at] != SIZE_MAX)
+        at++;
+    char path[300] = "";
+    size_t used = 0, first = 0;
+    for (size_t step = 0; step < 2 * n + 2; step++) {
+        size_t next = SIZE_MAX;
+        for (size_t k = 0; k < input_counts[at] && next == SIZE_MAX; k++)
+            if (inputs[at][k] != INPUT_IS_DATA && b->position[inputs[at][k] - 1] == SIZE_MAX)
+                next = inputs[at][k] - 1;
+        if (step == n) /* now surely inside the cycle */
+            first = at;
+        if (step >= n && used < sizeof path)
+            used += (size_t)snprintf(path + used, sizeof path - used, "%s%s", used ? " <- " : "",
+                                     b->config->layers[at].name);
+        if (step > n && at == first)
+            break;
+        at = next;
+    }
+    const pt_layer_config *layer = &b->config->layers[first];
+    char problem[400];
+    snprintf(problem, sizeof problem, "its inputs form a cycle: %s; a graph must lead one way",
+             path);
+    return fail_at(b, layer->input_count ? layer->input_place : layer->place, layer, problem);
+}
+
+static size_t padded(size_t cols) {
+    return (cols + PT_ROW_ALIGN - 1) / PT_ROW_ALIGN * PT_ROW_ALIGN;
+}
+
+static pt_status add_params(const builder *b, size_t node_index, const pt_shape_pass *pass) {
+    pt_graph *graph = b->graph;
+    pt_node *node = &graph->nodes[node_index];
+    node->first_param = graph->param_count;
+    node->param_count = pass->param_count;
+    for (size_t i = 0; i < pass->param_count; i++) {
+        const pt_param_request *request = &pass->param[i];
+        pt_param *param = &graph->params[graph->param_count];
+        *param = (pt_param){.rows = request->rows,
+                            .cols = request->cols,
+                            .ld = padded(request->cols),
+                            .offset = graph->block_size,
+                            .rank = request->rank,
+                            .fan_in = request->fan_in,
+                            .init = request->init,
+                            .value = request->value,
+                            .node = node_index};
+        size_t floats;
+        if (__builtin_mul_overflow(param->rows, param->ld, &floats) ||
+            __builtin_add_overflow(graph->block_size, floats, &graph->block_size) ||
+            graph->block_size > SIZE_MAX / 64)
+            return fail_at(b, node->config->place, node->config,
+                           "its parameters do not fit the address space; use fewer units");
+        param->name = pt_format("%s.%s", node->name, request->suffix);
+        if (!param->name)
+            return pt_fail_memory(b->err, "a parameter's name", sizeof "name");
+        graph->param_count++;
+        graph->param_total += param->rows * param->cols;
+    }
+    return PT_OK;
+}
+
+/* Shapes, parameters and the flags of the backward walk, in topological order. */
+static pt_status pass_shapes(const builder *b) {
+    pt_graph *graph = b->graph;
+    for (size_t i = 1; i < graph->node_count; i++) {
+        pt_node *node = &graph->nodes[i];
+        pt_shape_pass pass = {0};
+        for (size_t k = 0; k < node->input_count; k++) {
+            pt_node *from = &graph->nodes[node->input[k]];
+            pass.in[k] = from->shape;
+            from->consumers++;
+            node->needs_gradient = node->needs_gradient || from->needs_gradient;
+        }
+        if (!node->ops->shape(node, &pass))
+            return fail_at(b, node->config->place, node->config, pass.problem);
+        node->cols = pt_shape_count(&node->shape);
+        node->ld = padded(node->cols);
+        graph->widest_ld = node->ld > graph->widest_ld ? node->ld : graph->widest_ld;
+        pt_status status = add_params(b, i, &pass);
+        if (status != PT_OK)
+            return status;
+        node->needs_gradient = node->needs_gradient || node->param_count > 0;
+    }
+    return PT_OK;
+}
+
+static pt_status choose_loss(const builder *b) {
+    const pt_config *config = b->config;
+    pt_graph *graph = b->graph;
+    char hint[300], place[512];
+    graph->loss = pt_loss_find(config->loss.type);
+    if (!graph->loss)
+        return pt_fail(b->err, PT_ERR_CONFIG, "%sunknown loss type '%s'; %s",
+                       pt_place_text(config->loss.type_place, place, sizeof place),
+                       config->loss.type,
+                       suggest(config->loss.type, nth_loss_type, NULL, hint, sizeof hint));
+    size_t layer = config->layer_count - 1;
+    if (*config->loss.input) {
+        layer = find_layer(config, config->loss.input);
+        if (layer == SIZE_MAX)
+            return pt_fail(b->err, PT_ERR_CONFIG, "%sloss input '%s' is not a layer; %s",
+                           pt_place_text(config->loss.input_place, place, sizeof place),
+                           config->loss.input,
+                           suggest(config->loss.input, nth_layer_name, config, hint, sizeof hint));
+    }
+    graph->output_node = b->position[layer];
+    pt_node *output = &graph->nodes[graph->output_node];
+    output->consumers++;
+
+    const pt_dataset *data = b->dataset;
+    size_t wanted = data->classes ? data->classes : data->target_columns;
+    char problem[300];
+    if (output->shape.rank != 1)
+        return fail_at(b, output->config->place, output->config,
+                       "feeds the loss but its rows are not flat; put a flatten layer after it");
+    if (graph->loss->target == PT_TARGET_NONE)
+        return PT_OK;
+    if (graph->loss->target == PT_TARGET_LABEL && data->classes == 0) {
+        return pt_fail(b->err, PT_ERR_CONFIG,
+                       "%sloss %s wants class labels but the data has none; use "
+                       "mean_squared_error or label data",
+                       pt_place_text(config->loss.type_place, place, sizeof place),
+                       graph->loss->type);
+    }
+    if (wanted == 0)
+        return pt_fail(b->err, PT_ERR_CONFIG,
+                       "%sloss %s wants targets but the data has none; use `type = output`",
+                       pt_place_text(config->loss.type_place, place, sizeof place),
+                       graph->loss->type);
+    if (output->cols != wanted) {
+        snprintf(problem, sizeof problem,
+                 "feeds the loss with %zu outputs but the data has %zu %s; use `units = %zu`",
+                 output->cols, wanted, data->classes ? "classes" : "target columns", wanted);
+        return fail_at(b, output->config->place, output->config, problem);
+    }
+    return PT_OK;
+}
+
+static pt_status check_use(const builder *b) {
+    pt_graph *graph = b->graph;
+    for (size_t i = 1; i < graph->node_count; i++)
+        if (graph->nodes[i].consumers == 0)
+            return fail_at(
+                b, graph->nodes[i].config->place, graph->nodes[i].config,
+                "leads nowhere: no layer and not the loss reads it; remove it or name it "
+                "as an input");
+    if (graph->param_count == 0)
+        return pt_fail(
+            b->err, PT_ERR_CONFIG,
+            "%s: there is nothing to train: no layer has parameters; add an affine layer",
+            b->config->path);
+    /* The backward walk visits nodes from last to first and inputs from first to last. */
+    bool *seen = pt_calloc(graph->node_count, sizeof *seen);
+    if (!seen)
+        return pt_fail_memory(b->err, "the graph", graph->node_count);
+    seen[graph->output_node] = true; /* the loss writes the first contribution */
+    for (size_t i = graph->node_count; i-- > 1;)
+        for (size_t k = 0; k < graph->nodes[i].input_count; k++) {
+            size_t from = graph->nodes[i].input[k];
+            graph->nodes[i].first_contribution[k] = !seen[from];
+            seen[from] = true;
+        }
+    pt_free(seen);
+    return PT_OK;
+}
+
+static void fill_data_node(const builder *b) {
+    pt_node *data = &b->graph->nodes[0];
+    data->name = "data";
+    data->shape.rank = b->dataset->dim_count;
+    for (size_t i = 0; i < b->dataset->dim_count; i++)
+        data->shape.dim[i] = b->dataset->dims[i];
+    data->cols = b->dataset->columns;
+    data->ld = padded(data->cols);
+    b->graph->widest_ld = data->ld;
+}
+
+static pt_status build(builder *b, size_t (*inputs)[PT_MAX_INPUTS], size_t *input_counts) {
+    const pt_config *config = b->config;
+    pt_status status = PT_OK;
+    for (size_t i = 0; i < config->layer_count && status == PT_OK; i++)
+        status = check_type_and_keys(b, &config->layers[i]);
+    for (size_t i = 0; i < config->layer_count && status == PT_OK; i++)
+        status = resolve_inputs(b, i, inputs[i], &input_counts[i]);
+    if (status == PT_OK)
+        status = sort_layers(b, (const size_t(*)[PT_MAX_INPUTS])inputs, input_counts);
+    if (status != PT_OK)
+        return status;
+    fill_data_node(b);
+    for (size_t i = 0; i < config->layer_count; i++) {
+        pt_node *node = &b->graph->nodes[b->position[i]];
+        node->config = &config->layers[i];
+        node->ops = pt_layer_find(node->config->type);
+        node->name = node->config->name;
+        node->input_count = input_counts[i];
+        for (size_t k = 0; k < input_counts[i]; k++)
+            node->input[k] = inputs[i][k] == INPUT_IS_DATA ? 0 : b->position[inputs[i][k] - 1];
+    }
+    if ((status = pass_shapes(b)) != PT_OK || (status = choose_loss(b)) != PT_OK)
+        return status;
+    return check_use(b);
+}
+
+pt_status pt_graph_build(const pt_config *config, const pt_dataset *dataset, pt_graph **graph,
+                         pt_error *err) {
+    const size_t n = config->layer_count;
+    *graph = NULL;
+    if (n == 0)
+        return pt_fail(err, PT_ERR_CONFIG, "%s: no layers; add at least one [layer.NAME] section",
+                       config->path);
+    builder b = {.config = config, .dataset = dataset, .err = err};
+    size_t(*inputs)[PT_MAX_INPUTS] = pt_calloc(n, sizeof *inputs);
+    size_t *input_counts = pt_calloc(n, sizeof *input_counts);
+    b.position = pt_calloc(n, sizeof *b.position);
+    b.graph = pt_calloc(1, sizeof *b.graph);
+    pt_status status = PT_ERR_MEMORY;
+    if (b.graph) {
+        b.graph->node_count = n + 1;
+        b.graph->nodes = pt_calloc(n + 1, sizeof *b.graph->nodes);
+        b.graph->params = pt_calloc(n * PT_NODE_MAX_PARAMS, sizeof *b.graph->params);
+    }
+    if (!inputs || !input_counts || !b.position || !b.graph || !b.graph->nodes || !b.graph->params)
+        status = pt_fail_memory(err, "the graph", n * (sizeof(pt_node) + 2 * sizeof(pt_param)));
+    else
+        status = build(&b, inputs, input_counts);
+    pt_free(inputs);
+    pt_free(input_counts);
+    pt_free(b.position);
+    if (status == PT_OK)
+        *graph = b.graph;
+    else
+        pt_graph_free(b.graph);
+    return status;
+}
+
+void pt_graph_free(pt_graph *graph) {
+    if (!graph)
+        return;
+    for (size_t i = 0; i < graph->param_count; i++)
+        pt_free(graph->params[i].name);
+    pt_free(graph->params);
+    pt_free(graph->nodes);
+    pt_free(graph);
+}

@@ -1,0 +1,153 @@
+/* layer.h: what a layer is: one operations struct per type, one line in the list below.
+ *
+ * A layer sees rows and buffers, never threads. Its forward and backward work on any block of rows;
+ * its parameter gradient works on any slice of a parameter's rows and any range of shards.
+ * Splitting the gradient to the inputs (backward) from the gradient to the parameters (gradient) is
+ * what leaves the schedule free: who computes what never changes a bit.
+ *
+ * To add a layer: write layer_NAME.c with `const pt_layer_ops pt_layer_NAME`, add one line to
+ * PT_LAYERS. The tests then demand its gradient check, and the list feeds the config's
+ * did-you-mean.
+ */
+#ifndef PT_GRAPH_LAYER_H
+#define PT_GRAPH_LAYER_H
+
+#include "1_config/config.h"
+#include "simd/kernels.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define PT_LAYERS(X)                                                                               \
+    X(affine)                                                                                      \
+    X(relu)                                                                                        \
+    X(sigmoid)                                                                                     \
+    X(tanh)                                                                                        \
+    X(identity)                                                                                    \
+    X(softmax)                                                                                     \
+    X(add)                                                                                         \
+    X(mul)                                                                                         \
+    X(flatten)                                                                                     \
+    X(variable)
+
+enum { PT_MAX_RANK = 4, PT_NODE_MAX_PARAMS = 2, PT_ROW_ALIGN = 16 /* floats: one cache line */ };
+
+/* Shape of one row (without the batch dimension). */
+typedef struct pt_shape {
+    size_t rank, dim[PT_MAX_RANK];
+} pt_shape;
+
+/* A trainable tensor: rows x cols floats with row stride ld in the graph's one parameter block. The
+ * padding between cols and ld is zero and stays zero. */
+typedef struct pt_param {
+    char *name; /* "fc1.weight" */
+    size_t rows, cols, ld;
+    size_t offset; /* floats from the start of the block */
+    size_t rank;   /* 1: saved as [cols], 2: saved as [rows, cols] */
+    size_t fan_in; /* for initialisers that scale by it */
+    pt_init init;
+    const float *value; /* not NULL: initial values (cols of them), owned by the config */
+    size_t node;
+} pt_param;
+
+typedef struct pt_layer_ops pt_layer_ops;
+
+typedef struct pt_node {
+    const pt_layer_ops *ops;       /* NULL for node 0, the data */
+    const pt_layer_config *config; /* NULL for node 0 */
+    const char *name;
+    size_t input[PT_MAX_INPUTS]; /* indices of earlier nodes */
+    size_t input_count;
+    pt_shape shape;
+    size_t cols, ld; /* floats in a row, and between rows in memory */
+    size_t first_param, param_count;
+    size_t consumers;    /* how many inputs of later nodes (or the loss) this node feeds */
+    bool needs_gradient; /* a parameter lies here or upstream */
+    /* Whether this node's gradient to input i is the first contribution to that node's gradient, in
+     * the fixed order of the backward walk; later contributions are added. */
+    bool first_contribution[PT_MAX_INPUTS];
+} pt_node;
+
+/* The buffers of one call; every row pointer is that of the first row of the call. */
+typedef struct pt_call {
+    const pt_kernels *kernels;
+    size_t rows;
+    const float *in[PT_MAX_INPUTS]; /* rows x in_ld[i] */
+    size_t in_ld[PT_MAX_INPUTS], in_cols[PT_MAX_INPUTS];
+    float *out;                 /* rows x node->ld: written by forward, read by backward */
+    const float *d_out;         /* gradient of the loss to out */
+    float *d_in[PT_MAX_INPUTS]; /* gradients to the inputs, with in_ld; NULL: not wanted */
+    const float *param[PT_NODE_MAX_PARAMS]; /* row 0 of each parameter, stride of its pt_param */
+    size_t param_ld[PT_NODE_MAX_PARAMS];
+    void *scratch; /* ops->scratch bytes, this thread's own */
+} pt_call;
+
+/* The float64 reference of a layer: naive loops, contiguous rows. */
+typedef struct pt_call_f64 {
+    size_t rows;
+    const double *in[PT_MAX_INPUTS];
+    size_t in_cols[PT_MAX_INPUTS];
+    double *out;
+    const double *param[PT_NODE_MAX_PARAMS]; /* contiguous rows x cols */
+} pt_call_f64;
+
+/* What the shape pass may ask for, collected by the graph. */
+typedef struct pt_param_request {
+    const char *suffix; /* "weight" */
+    size_t rows, cols, rank, fan_in;
+    pt_init init;
+    const float *value;
+} pt_param_request;
+
+typedef struct pt_shape_pass {
+    pt_shape in[PT_MAX_INPUTS];
+    pt_param_request param[PT_NODE_MAX_PARAMS];
+    size_t param_count;
+    char problem[256]; /* why the shapes do not fit; the graph adds place and layer name */
+} pt_shape_pass;
+
+struct pt_layer_ops {
+    const char *type;
+    const char *summary; /* one line for --help */
+    size_t min_inputs, max_inputs;
+    unsigned keys; /* PT_LAYER_KEY_* it takes */
+    unsigned required_keys;
+    /* Checks the input shapes, sets node->shape and the requests. False: pass->problem says why. */
+    bool (*shape)(pt_node *node, pt_shape_pass *pass);
+    void (*forward)(const pt_node *node, const pt_call *call);
+    void (*backward)(const pt_node *node, const pt_call *call);
+    /* Rows [begin, end) of parameter `param`'s gradient, summed over `shards` (whose row offsets
+     * index call->in and call->d_out), into out (stride out_ld). NULL for layers without
+     * parameters. */
+    void (*gradient)(const pt_node *node, const pt_call *call, size_t param, size_t begin,
+                     size_t end, const pt_shards *shards, float *out, size_t out_ld);
+    void (*forward_f64)(const pt_node *node, const pt_call_f64 *call);
+    /* Floating-point operations of forward per row (a fused multiply-add counts two). */
+    double (*flops)(const pt_node *node, const pt_shape *inputs);
+    /* Bytes of scratch for calls of at most `rows` rows; NULL: none. */
+    size_t (*scratch)(const pt_node *node, const pt_shape *inputs, const pt_kernels *kernels,
+                      size_t rows);
+};
+
+#define PT_DECLARE_LAYER(name) extern const pt_layer_ops pt_layer_##name;
+PT_LAYERS(PT_DECLARE_LAYER)
+#undef PT_DECLARE_LAYER
+
+/* The list as an array, NULL-terminated; and the layer of a type name, or NULL. */
+extern const pt_layer_ops *const pt_layer_list[];
+const pt_layer_ops *pt_layer_find(const char *type);
+
+size_t pt_shape_count(const pt_shape *shape);
+bool pt_shape_equal(const pt_shape *a, const pt_shape *b);
+/* "28 x 28" into a caller's buffer of 96 bytes. */
+const char *pt_shape_text(const pt_shape *shape, char buffer[96]);
+
+/* Applies an elementwise kernel of the form f(n, a, y) or f(n, a, b, y) to `rows` rows; one call
+ * when rows have no padding. */
+void pt_rows_unary(void (*kernel)(size_t, const float *, float *), size_t rows, size_t cols,
+                   const float *a, size_t lda, float *y, size_t ldy);
+void pt_rows_binary(void (*kernel)(size_t, const float *, const float *, float *), size_t rows,
+                    size_t cols, const float *a, size_t lda, const float *b, size_t ldb, float *y,
+                    size_t ldy);
+
+#endif

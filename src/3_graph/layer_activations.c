@@ -1,0 +1,54 @@
+/* layer_activations.c: the elementwise activations, whose backward needs their output only.
+ *
+ *   relu     y = max(x, 0)            dx = dy where y > 0, else 0     (Saito, section 5.5.1)
+ *   sigmoid  y = 1 / (1 + exp(-x))    dx = dy y (1 - y)               (Saito, section 5.5.2)
+ *   tanh     y = tanh(x)              dx = dy (1 - y^2)
+ *
+ * A further one is a line at the end of this file, its kernel pair in simd/, and a line in
+ * PT_LAYERS.
+ */
+#include "3_graph/layer.h"
+
+#include <math.h>
+
+static bool same_shape(pt_node *node, pt_shape_pass *pass) {
+    node->shape = pass->in[0];
+    return true;
+}
+
+/* NAME also names the kernels NAME_forward and NAME_backward; REFERENCE is the function of double
+ * x; FLOPS the operations of one element. */
+#define ACTIVATION(NAME, SUMMARY, REFERENCE, FLOPS)                                                \
+    static void NAME##_forward(const pt_node *node, const pt_call *call) {                         \
+        pt_rows_unary(call->kernels->NAME##_forward, call->rows, node->cols, call->in[0],          \
+                      call->in_ld[0], call->out, node->ld);                                        \
+    }                                                                                              \
+    static void NAME##_backward(const pt_node *node, const pt_call *call) {                        \
+        pt_rows_binary(call->kernels->NAME##_backward, call->rows, node->cols, call->out,          \
+                       node->ld, call->d_out, node->ld, call->d_in[0], call->in_ld[0]);            \
+    }                                                                                              \
+    static void NAME##_forward_f64(const pt_node *node, const pt_call_f64 *call) {                 \
+        for (size_t i = 0; i < call->rows * node->cols; i++) {                                     \
+            const double x = call->in[0][i];                                                       \
+            call->out[i] = (REFERENCE);                                                            \
+        }                                                                                          \
+    }                                                                                              \
+    static double NAME##_flops(const pt_node *node, const pt_shape *inputs) {                      \
+        (void)inputs;                                                                              \
+        return FLOPS * (double)node->cols;                                                         \
+    }                                                                                              \
+    const pt_layer_ops pt_layer_##NAME = {                                                         \
+        .type = #NAME,                                                                             \
+        .summary = SUMMARY,                                                                        \
+        .min_inputs = 1,                                                                           \
+        .max_inputs = 1,                                                                           \
+        .shape = same_shape,                                                                       \
+        .forward = NAME##_forward,                                                                 \
+        .backward = NAME##_backward,                                                               \
+        .forward_f64 = NAME##_forward_f64,                                                         \
+        .flops = NAME##_flops,                                                                     \
+    };
+
+ACTIVATION(relu, "rectifier: y = max(x, 0)", x > 0 ? x : 0, 1)
+ACTIVATION(sigmoid, "logistic function: y = 1 / (1 + exp(-x))", 1 / (1 + exp(-x)), 20)
+ACTIVATION(tanh, "hyperbolic tangent: y = tanh(x)", tanh(x), 20)

@@ -1,0 +1,177 @@
+/* tape.c: buffers of a mini-batch, and the forward, backward and gradient walks. */
+#include "3_graph/tape.h"
+
+#include "0_base/fail.h"
+#include "0_base/memory.h"
+
+#include <string.h>
+
+pt_status pt_tape_init(pt_tape *tape, const pt_graph *graph, size_t rows, bool training,
+                       pt_error *err) {
+    *tape = (pt_tape){.rows = rows};
+    size_t floats = 0;
+    bool fans_out = false;
+    for (size_t i = 1; i < graph->node_count; i++) {
+        const pt_node *node = &graph->nodes[i];
+        floats += rows * node->ld * (training && node->needs_gradient ? 2 : 1);
+        fans_out = fans_out || (training && node->consumers > 1);
+    }
+    size_t fan_out_floats = fans_out ? rows * graph->widest_ld : 0;
+    tape->value = pt_calloc(graph->node_count, sizeof *tape->value);
+    if (training)
+        tape->gradient = pt_calloc(graph->node_count, sizeof *tape->gradient);
+    tape->block = pt_calloc_aligned(floats + fan_out_floats, sizeof *tape->block);
+    if (!tape->value || (training && !tape->gradient) || !tape->block) {
+        pt_tape_destroy(tape);
+        return pt_fail_memory(err, "the activations of a mini-batch",
+                              (floats + fan_out_floats) * sizeof(float));
+    }
+    float *next = tape->block;
+    for (size_t i = 1; i < graph->node_count; i++) {
+        const pt_node *node = &graph->nodes[i];
+        tape->value[i] = next;
+        next += rows * node->ld;
+        if (training && node->needs_gradient) {
+            tape->gradient[i] = next;
+            next += rows * node->ld;
+        }
+    }
+    tape->fan_out = fans_out ? next : NULL;
+    return PT_OK;
+}
+
+void pt_tape_destroy(pt_tape *tape) {
+    pt_free(tape->value);
+    pt_free(tape->gradient);
+    pt_free(tape->block);
+    *tape = (pt_tape){0};
+}
+
+const float *pt_tape_value(const pt_tape *tape, size_t index) {
+    return index == 0 ? tape->data : tape->value[index];
+}
+
+size_t pt_graph_scratch(const pt_graph *graph, const pt_kernels *kernels, size_t rows) {
+    size_t most = 0;
+    for (size_t i = 1; i < graph->node_count; i++) {
+        const pt_node *node = &graph->nodes[i];
+        pt_shape inputs[PT_MAX_INPUTS];
+        for (size_t k = 0; k < node->input_count; k++)
+            inputs[k] = graph->nodes[node->input[k]].shape;
+        size_t bytes = node->ops->scratch ? node->ops->scratch(node, inputs, kernels, rows) : 0;
+        most = bytes > most ? bytes : most;
+    }
+    return most;
+}
+
+static pt_call make_call(const pt_graph *graph, const pt_kernels *kernels, const float *params,
+                         const pt_tape *tape, size_t index, size_t begin, size_t end,
+                         void *scratch) {
+    const pt_node *node = &graph->nodes[index];
+    pt_call call = {.kernels = kernels, .rows = end - begin, .scratch = scratch};
+    for (size_t k = 0; k < node->input_count; k++) {
+        const pt_node *from = &graph->nodes[node->input[k]];
+        call.in[k] = pt_tape_value(tape, node->input[k]) + begin * from->ld;
+        call.in_ld[k] = from->ld;
+        call.in_cols[k] = from->cols;
+    }
+    call.out = tape->value[index] + begin * node->ld;
+    if (tape->gradient && tape->gradient[index])
+        call.d_out = tape->gradient[index] + begin * node->ld;
+    for (size_t p = 0; params && p < node->param_count; p++) {
+        const pt_param *param = &graph->params[node->first_param + p];
+        call.param[p] = params + param->offset;
+        call.param_ld[p] = param->ld;
+    }
+    return call;
+}
+
+void pt_graph_forward(const pt_graph *graph, const pt_kernels *kernels, const float *params,
+                      const pt_tape *tape, size_t begin, size_t end, void *scratch) {
+    for (size_t i = 1; i < graph->node_count; i++) {
+        pt_call call = make_call(graph, kernels, params, tape, i, begin, end, scratch);
+        graph->nodes[i].ops->forward(&graph->nodes[i], &call);
+    }
+}
+
+/* Backward of a node one of whose inputs already has a gradient: that part goes to the fan-out
+ * buffer and is added. The order of additions is the walk's, so it is fixed. */
+static void backward_fan_out(const pt_graph *graph, const pt_tape *tape, size_t index,
+                             const pt_call *call, size_t begin) {
+    const pt_node *node = &graph->nodes[index];
+    for (size_t k = 0; k < node->input_count; k++) {
+        const pt_node *from = &graph->nodes[node->input[k]];
+        if (!from->needs_gradient)
+            continue;
+        pt_call one = *call;
+        float *target = tape->gradient[node->input[k]] + begin * from->ld;
+        for (size_t other = 0; other < node->input_count; other++)
+            one.d_in[other] = NULL;
+        one.d_in[k] =
+            node->first_contribution[k] ? target : tape->fan_out + begin * graph->widest_ld;
+        if (!node->first_contribution[k])
+            one.in_ld[k] = from->ld; /* fan_out rows of this block are packed with from's stride */
+        node->ops->backward(node, &one);
+        if (!node->first_contribution[k])
+            pt_rows_binary(call->kernels->add, call->rows, from->cols, target, from->ld,
+                           one.d_in[k], from->ld, target, from->ld);
+    }
+}
+
+void pt_graph_backward(const pt_graph *graph, const pt_kernels *kernels, const float *params,
+                       const pt_tape *tape, size_t begin, size_t end, void *scratch) {
+    for (size_t i = graph->node_count; i-- > 1;) {
+        const pt_node *node = &graph->nodes[i];
+        bool wanted = false, all_first = true;
+        pt_call call = make_call(graph, kernels, params, tape, i, begin, end, scratch);
+        for (size_t k = 0; k < node->input_count; k++) {
+            const pt_node *from = &graph->nodes[node->input[k]];
+            if (!from->needs_gradient)
+                continue;
+            call.d_in[k] = tape->gradient[node->input[k]] + begin * from->ld;
+            wanted = true;
+            all_first = all_first && node->first_contribution[k];
+        }
+        if (wanted && all_first)
+            node->ops->backward(node, &call);
+        else if (wanted)
+            backward_fan_out(graph, tape, i, &call, begin);
+    }
+}
+
+void pt_graph_gradient(const pt_graph *graph, const pt_kernels *kernels, const pt_tape *tape,
+                       size_t param, size_t begin, size_t end, const pt_shards *shards, float *out,
+                       size_t out_ld, void *scratch) {
+    size_t index = graph->params[param].node;
+    const pt_node *node = &graph->nodes[index];
+    pt_call call = make_call(graph, kernels, NULL, tape, index, 0, tape->rows, scratch);
+    node->ops->gradient(node, &call, param - node->first_param, begin, end, shards, out, out_ld);
+}
+
+double pt_graph_loss_f64(const pt_graph *graph, size_t rows, const double *params,
+                         double *const *values, const int32_t *labels, const float *targets,
+                         size_t first_node) {
+    size_t offset = 0;
+    for (size_t i = 1; i < graph->node_count; i++) {
+        const pt_node *node = &graph->nodes[i];
+        pt_call_f64 call = {.rows = rows, .out = values[i]};
+        for (size_t p = 0; p < node->param_count; p++) {
+            const pt_param *param = &graph->params[node->first_param + p];
+            call.param[p] = params + offset;
+            offset += param->rows * param->cols;
+        }
+        for (size_t k = 0; k < node->input_count; k++) {
+            call.in[k] = values[node->input[k]];
+            call.in_cols[k] = graph->nodes[node->input[k]].cols;
+        }
+        if (i >= first_node)
+            node->ops->forward_f64(node, &call);
+    }
+    const pt_node *output = &graph->nodes[graph->output_node];
+    double sum = 0;
+    for (size_t r = 0; r < rows; r++)
+        sum += graph->loss->row_f64(output->cols, values[graph->output_node] + r * output->cols,
+                                    labels ? labels[r] : 0,
+                                    targets ? targets + r * output->cols : NULL);
+    return sum / (double)rows;
+}

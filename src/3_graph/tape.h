@@ -1,0 +1,54 @@
+/* tape.h: the buffers of one mini-batch on its way through the graph, and the two walks over them.
+ *
+ * Every node has value[rows x ld] and, for training, gradient[rows x ld] of the loss to that value.
+ * Rows are padded to whole cache lines, so workers that own different rows never share one. The
+ * walks touch only the rows they are given: workers may walk disjoint rows of one tape at the same
+ * time.
+ */
+#ifndef PT_GRAPH_TAPE_H
+#define PT_GRAPH_TAPE_H
+
+#include "3_graph/graph.h"
+
+typedef struct pt_tape {
+    size_t rows;       /* capacity */
+    const float *data; /* node 0's values, rows x its ld, lent by a mini-batch */
+    float **value;     /* node_count pointers; value[0] stays NULL */
+    float **gradient;  /* node_count pointers, NULL where none is wanted; NULL: inference only */
+    float *fan_out;    /* one more gradient, for nodes that feed several others; or NULL */
+    float *block;      /* what backs them */
+} pt_tape;
+
+pt_status pt_tape_init(pt_tape *tape, const pt_graph *graph, size_t rows, bool training,
+                       pt_error *err);
+void pt_tape_destroy(pt_tape *tape);
+
+/* Values of node `index`, from row 0. */
+const float *pt_tape_value(const pt_tape *tape, size_t index);
+
+/* Bytes of scratch a worker needs for walks over at most `rows` rows. */
+size_t pt_graph_scratch(const pt_graph *graph, const pt_kernels *kernels, size_t rows);
+
+/* Values of all nodes for rows [begin, end), from data. */
+void pt_graph_forward(const pt_graph *graph, const pt_kernels *kernels, const float *params,
+                      const pt_tape *tape, size_t begin, size_t end, void *scratch);
+
+/* Gradients of all nodes for rows [begin, end), from gradient[output_node], which the loss wrote.
+ */
+void pt_graph_backward(const pt_graph *graph, const pt_kernels *kernels, const float *params,
+                       const pt_tape *tape, size_t begin, size_t end, void *scratch);
+
+/* Rows [begin, end) of parameter `param`'s gradient over `shards`, into out (stride out_ld); needs
+ * the values and gradients of all rows of those shards. */
+void pt_graph_gradient(const pt_graph *graph, const pt_kernels *kernels, const pt_tape *tape,
+                       size_t param, size_t begin, size_t end, const pt_shards *shards, float *out,
+                       size_t out_ld, void *scratch);
+
+/* The float64 reference: the mean loss of `rows` rows. `params` holds every parameter contiguously
+ * (rows x cols), one after the other; `values` holds node_count buffers of rows x cols, values[0]
+ * filled. Nodes before `first_node` are taken as they are. */
+double pt_graph_loss_f64(const pt_graph *graph, size_t rows, const double *params,
+                         double *const *values, const int32_t *labels, const float *targets,
+                         size_t first_node);
+
+#endif

@@ -1,0 +1,46 @@
+/* evaluate.c: accuracy of a split, its rows shared out among the workers.
+ *
+ * Counts are integers, so who counts which rows cannot matter.
+ */
+#include "4_train/trainer.h"
+#include "4_train/workers.h"
+
+typedef struct evaluation {
+    pt_trainer *trainer;
+    const pt_split *split;
+    size_t rows;
+} evaluation;
+
+static void evaluate(void *context, size_t worker, size_t workers) {
+    const evaluation *e = context;
+    pt_trainer *t = e->trainer;
+    pt_worker *self = &t->workers[worker];
+    const pt_graph *graph = t->graph;
+    const pt_node *output = &graph->nodes[graph->output_node];
+    const unsigned previous = pt_float_environment_enter();
+    size_t begin, end;
+    pt_partition(e->rows, EVALUATION_ROWS, worker, workers, &begin, &end);
+    self->correct = 0;
+    for (size_t row = begin; row < end; row += EVALUATION_ROWS) {
+        size_t count = end - row < EVALUATION_ROWS ? end - row : EVALUATION_ROWS;
+        pt_batch_fill_from(&self->batch, t->dataset, e->split, t->kernels, row, count);
+        self->tape.data = self->batch.x;
+        pt_graph_forward(graph, t->kernels, t->params, &self->tape, 0, count, self->scratch);
+        t->kernels->argmax(count, output->cols, pt_tape_value(&self->tape, graph->output_node),
+                           output->ld, self->predicted);
+        for (size_t i = 0; i < count; i++)
+            self->correct += self->predicted[i] == self->batch.label[i];
+    }
+    pt_float_environment_leave(previous);
+}
+
+uint64_t pt_evaluate_region(pt_trainer *trainer, const pt_split *split, size_t rows) {
+    evaluation e = {trainer, split, rows};
+    uint64_t correct = 0;
+    for (size_t w = 0; w < trainer->threads; w++)
+        trainer->workers[w].correct = 0;
+    pt_workers_run(trainer->threads, evaluate, &e);
+    for (size_t w = 0; w < trainer->threads; w++)
+        correct += trainer->workers[w].correct;
+    return correct;
+}

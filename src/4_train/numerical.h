@@ -1,0 +1,19 @@
+/* numerical.h: gradients by central differences in double precision: slow, and hard to get wrong.
+ *
+ * dL/dw = (L(w + h) - L(w - h)) / 2h with h = 1e-4 (Saito, section 4.3.1); truncation error h^2/6
+ * times the third derivative, rounding error about 1e-16 / h.
+ */
+#ifndef PT_TRAIN_NUMERICAL_H
+#define PT_TRAIN_NUMERICAL_H
+
+#include "2_data/batch.h"
+#include "3_graph/graph.h"
+
+/* Gradients of the mean loss of the first `rows` rows of the batch with respect to every parameter:
+ * param_total doubles, parameter after parameter, rows x cols contiguous. `loss` receives the loss
+ * itself. Works on `workers` threads; the result does not depend on their number. */
+pt_status pt_numerical_gradient(const pt_graph *graph, const float *params, const pt_batch *batch,
+                                size_t rows, size_t workers, double *gradient, double *loss,
+                                pt_error *err);
+
+#endif

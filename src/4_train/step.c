@@ -1,0 +1,214 @@
+/* step.c: the training step, as every worker runs it.
+ *
+ *   fetch own rows -> forward -> loss -> backward      (no other worker's rows are touched)
+ *   per-thread schedule: gradients of own shards into the worker's own buffer
+ *   -- barrier --
+ *   loss finite? else every worker leaves before the weights are touched
+ *   per-thread schedule: tree over the workers' buffers, then optimizer, on own slice of the block
+ *   slices schedule: gradient over all shards, then optimizer, on own rows of each parameter
+ *   -- barrier --
+ *
+ * The book's four steps (mini-batch, gradient, update, repeat; Saito, section 5.7.4) are these, and
+ * which worker does what never changes a bit: see shards.h.
+ */
+#include "4_train/trainer.h"
+#include "4_train/workers.h"
+
+#include <math.h>
+
+void pt_partition(size_t n, size_t granule, size_t worker, size_t workers, size_t *begin,
+                  size_t *end) {
+    size_t units = (n + granule - 1) / granule;
+    *begin = units * worker / workers * granule;
+    *end = units * (worker + 1) / workers * granule;
+    if (*begin > n)
+        *begin = n;
+    if (*end > n)
+        *end = n;
+}
+
+/* The first row of `param` that starts at or behind `floats` of the block, in steps that keep
+ * register tiles whole. Neighbouring workers ask with the same number and get the same row. */
+static size_t row_at(const pt_param *param, size_t floats) {
+    enum { GRANULE = 16 };
+    if (floats <= param->offset)
+        return 0;
+    size_t row = (floats - param->offset + param->ld - 1) / param->ld;
+    row = (row + GRANULE / 2) / GRANULE * GRANULE;
+    return row < param->rows ? row : param->rows;
+}
+
+static void update(pt_trainer *t, uint64_t step, size_t offset, size_t n, const float *gradient) {
+    float *state[PT_OPTIMIZER_MAX_STATE];
+    for (size_t i = 0; i < PT_OPTIMIZER_MAX_STATE; i++)
+        state[i] = t->state[i] ? t->state[i] + offset : NULL;
+    t->optimizer->update(t->config, t->kernels, step + 1, n, gradient, state, t->params + offset);
+}
+
+/* Slices schedule: this worker's rows of every parameter: gradient piece by piece, each applied
+ * while it is still in cache. */
+static void update_own_slices(pt_trainer *t, uint64_t step, const pt_tape *tape, pt_worker *self,
+                              size_t worker, size_t workers) {
+    const pt_graph *graph = t->graph;
+    const size_t from = graph->block_size * worker / workers;
+    const size_t to = graph->block_size * (worker + 1) / workers;
+    for (size_t p = 0; p < graph->param_count; p++) {
+        const pt_param *param = &graph->params[p];
+        const size_t end = worker + 1 == workers ? param->rows : row_at(param, to);
+        size_t piece = SLICE_FLOATS / param->ld;
+        if (piece < 1)
+            piece = 1;
+        for (size_t row = row_at(param, from); row < end; row += piece) {
+            size_t rows = end - row < piece ? end - row : piece;
+            pt_graph_gradient(graph, t->kernels, tape, p, row, row + rows, &t->shards.shards,
+                              self->slice, param->ld, self->scratch);
+            /* The padding of `slice` may hold another parameter's numbers; the parameters' own
+             * padding must stay zero. */
+            if (param->cols == param->ld)
+                update(t, step, param->offset + row * param->ld, rows * param->ld, self->slice);
+            else
+                for (size_t r = 0; r < rows; r++)
+                    update(t, step, param->offset + (row + r) * param->ld, param->cols,
+                           self->slice + r * param->ld);
+        }
+    }
+}
+
+static void gradient_of_own_shards(pt_trainer *t, const pt_tape *tape, pt_worker *self) {
+    if (self->shards.shards.count == 0)
+        return;
+    for (size_t p = 0; p < t->graph->param_count; p++) {
+        const pt_param *param = &t->graph->params[p];
+        pt_graph_gradient(t->graph, t->kernels, tape, p, 0, param->rows, &self->shards.shards,
+                          self->gradient + param->offset, param->ld, self->scratch);
+    }
+}
+
+typedef struct reduction {
+    pt_trainer *trainer;
+    size_t begin, count;
+} reduction;
+
+static void add_workers(void *context, size_t a, size_t b) {
+    const reduction *piece = context;
+    float *into = piece->trainer->workers[a].gradient + piece->begin;
+    piece->trainer->kernels->add(piece->count, into,
+                                 piece->trainer->workers[b].gradient + piece->begin, into);
+}
+
+/* Per-thread schedule: the tree over the workers' buffers and the optimizer in one pass over this
+ * worker's slice of the block, a piece that fits L1 at a time. */
+static void reduce_and_update(pt_trainer *t, uint64_t step, size_t worker, size_t workers) {
+    enum { PIECE = 1024 };
+    size_t begin, end;
+    pt_partition(t->graph->block_size, PT_ROW_ALIGN, worker, workers, &begin, &end);
+    for (size_t at = begin; at < end; at += PIECE) {
+        reduction piece = {t, at, end - at < PIECE ? end - at : PIECE};
+        pt_shard_tree(t->config->parallel.shards, workers, add_workers, &piece);
+        update(t, step, at, piece.count, t->workers[0].gradient + at);
+    }
+}
+
+/* Forward, loss and backward of rows [begin, end). */
+static void walk_rows(pt_trainer *t, const pt_batch *batch, const pt_tape *tape, size_t begin,
+                      size_t end, void *scratch) {
+    const pt_graph *graph = t->graph;
+    const pt_node *output = &graph->nodes[graph->output_node];
+    pt_graph_forward(graph, t->kernels, t->params, tape, begin, end, scratch);
+    pt_loss_call call = {.kernels = t->kernels,
+                         .rows = end - begin,
+                         .cols = output->cols,
+                         .x = tape->value[graph->output_node] + begin * output->ld,
+                         .ld = output->ld,
+                         .label = batch->label ? batch->label + begin : NULL,
+                         .target =
+                             batch->target ? batch->target + begin * batch->target_cols : NULL,
+                         .target_ld = batch->target_cols,
+                         .factor = 1.0f / (float)batch->rows,
+                         .d_x = tape->gradient[graph->output_node] + begin * output->ld,
+                         .row_loss = t->row_loss + begin};
+    graph->loss->evaluate(&call);
+    pt_graph_backward(graph, t->kernels, t->params, tape, begin, end, scratch);
+}
+
+typedef struct region {
+    pt_trainer *trainer;
+    pt_loader *loader;
+    uint64_t last;
+    bool stop; /* decided by worker 0 before a barrier, read by all after it */
+} region;
+
+static void train(void *context, size_t worker, size_t workers) {
+    region *r = context;
+    pt_trainer *t = r->trainer;
+    pt_worker *self = &t->workers[worker];
+    const bool per_thread = t->schedule == PT_SCHEDULE_PER_THREAD;
+    const unsigned previous = pt_float_environment_enter();
+    size_t begin, end;
+    if (per_thread) { /* rows follow shards, whole subtrees of them */
+        size_t lo, hi;
+        pt_shard_owner(t->config->parallel.shards, worker, workers, &lo, &hi);
+        pt_shard_range_init(&self->shards, t->batch.rows, t->config->parallel.shards, lo, hi);
+        begin = self->shards.row[0];
+        end = self->shards.row[hi - lo];
+    } else {
+        pt_partition(t->batch.rows, 1, worker, workers, &begin, &end);
+    }
+    const uint64_t first = atomic_load(&t->iteration);
+    for (uint64_t step = first; step < r->last; step++) {
+        const pt_batch *batch = r->loader ? pt_loader_wait(r->loader, step) : &t->batch;
+        pt_tape tape = t->tape;
+        if (!r->loader)
+            pt_batch_fill(&t->batch, t->dataset, t->kernels, &t->sampler, step, begin, end);
+        tape.data = batch->x;
+        walk_rows(t, batch, &tape, begin, end, self->scratch);
+        if (per_thread)
+            gradient_of_own_shards(t, &tape, self);
+        pt_workers_barrier();
+
+        double loss = pt_shard_sum(&t->shards.shards, t->row_loss) / (double)t->batch.rows;
+        if (!isfinite(loss)) { /* every worker computes the same loss, so all leave here together */
+            if (worker == 0)
+                t->diverged = true;
+            break;
+        }
+        if (per_thread)
+            reduce_and_update(t, step, worker, workers);
+        else
+            update_own_slices(t, step, &tape, self, worker, workers);
+        if (worker == 0) {
+            t->losses[t->loss_count++] = loss;
+            atomic_store_explicit(&t->iteration, step + 1, memory_order_relaxed);
+            r->stop = atomic_load_explicit(&t->stop, memory_order_relaxed);
+        }
+        pt_workers_barrier();
+        if (worker == 0 && r->loader)
+            pt_loader_release(r->loader, step);
+        if (r->stop)
+            break;
+    }
+    pt_float_environment_leave(previous);
+}
+
+void pt_train_region(pt_trainer *trainer, uint64_t last, pt_loader *loader) {
+    region r = {.trainer = trainer, .loader = loader, .last = last};
+    trainer->loss_count = 0;
+    trainer->diverged = false;
+    pt_workers_run(trainer->threads, train, &r);
+}
+
+double pt_trainer_gradients(pt_trainer *t, uint64_t step, float *gradient) {
+    const unsigned previous = pt_float_environment_enter();
+    pt_tape tape = t->tape;
+    tape.data = t->batch.x;
+    pt_batch_fill(&t->batch, t->dataset, t->kernels, &t->sampler, step, 0, t->batch.rows);
+    walk_rows(t, &t->batch, &tape, 0, t->batch.rows, t->workers[0].scratch);
+    for (size_t p = 0; p < t->graph->param_count; p++) {
+        const pt_param *param = &t->graph->params[p];
+        pt_graph_gradient(t->graph, t->kernels, &tape, p, 0, param->rows, &t->shards.shards,
+                          gradient + param->offset, param->ld, t->workers[0].scratch);
+    }
+    double loss = pt_shard_sum(&t->shards.shards, t->row_loss) / (double)t->batch.rows;
+    pt_float_environment_leave(previous);
+    return loss;
+}

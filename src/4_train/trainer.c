@@ -1,0 +1,306 @@
+/* trainer.c: building a trainer, running it, and what it offers besides training. */
+#include "4_train/trainer.h"
+
+#include "0_base/fail.h"
+#include "0_base/memory.h"
+#include "4_train/numerical.h"
+#include "4_train/workers.h"
+#include "5_results/safetensors.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* `threads = auto`: the cores there are, but not more than have work worth a barrier. */
+static size_t choose_threads(const pt_config *config, const pt_graph *graph) {
+    if (config->train.gradient == PT_GRADIENT_NUMERICAL)
+        return 1;
+    if (config->parallel.threads)
+        return config->parallel.threads;
+    /* A step costs each further thread two barriers and cold lines, about a microsecond; below this
+     * many operations a thread the step is over before that pays. */
+    const double worth_a_thread = 100e3;
+    double work = pt_graph_flops_training(graph) * (double)config->train.batch_size;
+    size_t cores = pt_cores_available();
+    size_t useful = (size_t)(work / worth_a_thread) + 1;
+    return useful < cores ? useful : cores;
+}
+
+/* `schedule = auto`: slices move no gradient through memory, but need parameter rows to share out;
+ * small networks on large batches have more mini-batch rows than parameter rows. */
+static pt_schedule choose_schedule(const pt_config *config, const pt_graph *graph, size_t threads) {
+    if (config->parallel.schedule != PT_SCHEDULE_AUTO)
+        return config->parallel.schedule;
+    size_t rows = 0;
+    for (size_t p = 0; p < graph->param_count; p++)
+        rows = graph->params[p].rows > rows ? graph->params[p].rows : rows;
+    return threads > 1 && rows < 16 * threads && config->parallel.shards >= threads
+               ? PT_SCHEDULE_PER_THREAD
+               : PT_SCHEDULE_SLICES;
+}
+
+static pt_status make_worker(pt_trainer *t, pt_worker *worker, bool one_hot, pt_error *err) {
+    const pt_graph *graph = t->graph;
+    size_t rows = t->config->train.batch_size;
+    if (rows < EVALUATION_ROWS)
+        rows = EVALUATION_ROWS;
+    size_t scratch = pt_graph_scratch(graph, t->kernels, rows), slice = 0;
+    for (size_t p = 0; p < graph->param_count; p++) {
+        size_t ld = graph->params[p].ld, piece = ld > SLICE_FLOATS ? ld : SLICE_FLOATS;
+        slice = piece > slice ? piece : slice;
+    }
+    bool own_gradient = t->schedule == PT_SCHEDULE_PER_THREAD;
+    size_t floats = own_gradient ? graph->block_size : slice;
+    worker->scratch = pt_calloc_aligned(scratch, 1);
+    *(own_gradient ? &worker->gradient : &worker->slice) = pt_calloc_aligned(floats, sizeof(float));
+    worker->predicted = pt_calloc(EVALUATION_ROWS, sizeof *worker->predicted);
+    if (!worker->scratch || !(worker->gradient || worker->slice) || !worker->predicted)
+        return pt_fail_memory(err, "a worker's buffers", scratch + floats * sizeof(float));
+    pt_status status = pt_batch_init(&worker->batch, t->dataset, EVALUATION_ROWS,
+                                     graph->nodes[0].ld, one_hot, err);
+    return status != PT_OK ? status
+                           : pt_tape_init(&worker->tape, graph, EVALUATION_ROWS, false, err);
+}
+
+static pt_status make_buffers(pt_trainer *t, pt_error *err) {
+    const pt_graph *graph = t->graph;
+    const size_t rows = t->config->train.batch_size;
+    const bool one_hot = graph->loss->target == PT_TARGET_VALUES && t->dataset->classes > 0;
+    t->params = pt_calloc_aligned(graph->block_size, sizeof(float));
+    t->workers = pt_calloc_aligned(t->threads, sizeof *t->workers);
+    t->row_loss = pt_calloc_aligned(rows, sizeof(float));
+    t->losses = pt_calloc(LOSS_CAPACITY, sizeof *t->losses);
+    bool ok = t->params && t->workers && t->row_loss && t->losses;
+    for (size_t i = 0; i < t->optimizer->state_count && ok; i++)
+        ok = (t->state[i] = pt_calloc_aligned(graph->block_size, sizeof(float))) != NULL;
+    if (!ok)
+        return pt_fail_memory(err, "the parameters", graph->block_size * sizeof(float));
+    pt_status status = pt_tape_init(&t->tape, graph, rows, true, err);
+    if (status == PT_OK)
+        status = pt_batch_init(&t->batch, t->dataset, rows, graph->nodes[0].ld, one_hot, err);
+    for (size_t w = 0; w < t->threads && status == PT_OK; w++)
+        status = make_worker(t, &t->workers[w], one_hot, err);
+    return status;
+}
+
+static pt_status check_batch(const pt_config *config, const pt_dataset *dataset, pt_error *err) {
+    char place[512];
+    if (config->train.sampling != PT_SAMPLING_RANDOM &&
+        config->train.batch_size > dataset->train.rows)
+        return pt_fail(
+            err, PT_ERR_CONFIG,
+            "%sbatch_size = %zu but there are only %zu training rows; use at most that, or "
+            "`sampling = random`, which draws with replacement",
+            pt_place_text(pt_config_place(config, "train", "batch_size"), place, sizeof place),
+            config->train.batch_size, dataset->train.rows);
+    return PT_OK;
+}
+
+static pt_status build(pt_trainer *t, pt_error *err) {
+    const pt_config *config = t->config;
+    pt_status status = check_batch(config, t->dataset, err);
+    if (status != PT_OK || (status = pt_graph_build(config, t->dataset, &t->graph, err)) != PT_OK)
+        return status;
+    t->optimizer = pt_optimizer_find(config, err);
+    if (!t->optimizer)
+        return PT_ERR_CONFIG;
+    t->kernels = pt_kernels_get((pt_isa)config->parallel.isa);
+    if (!t->kernels)
+        return pt_fail(err, PT_ERR_USAGE,
+                       "this machine cannot run the %s kernels; use `isa = auto` (here: %s)",
+                       pt_isa_name((pt_isa)config->parallel.isa), pt_isa_name(pt_isa_best()));
+    t->threads = choose_threads(config, t->graph);
+    t->schedule = choose_schedule(config, t->graph, t->threads);
+    t->use_loader = config->parallel.loader == PT_SWITCH_ON ||
+                    (config->parallel.loader == PT_SWITCH_AUTO && config->parallel.threads &&
+                     t->threads < pt_cores_available() && t->dataset->columns > 0);
+    t->sampler = pt_sampler_make(config->train.sampling, config->train.seed, t->dataset->train.rows,
+                                 config->train.batch_size);
+    pt_shard_range_init(&t->shards, config->train.batch_size, config->parallel.shards, 0,
+                        config->parallel.shards);
+    if ((status = make_buffers(t, err)) == PT_OK)
+        pt_graph_initialize(t->graph, config->train.seed, t->params);
+    return status;
+}
+
+pt_status pt_trainer_create(const pt_config *config, const pt_dataset *dataset,
+                            pt_trainer **trainer, pt_error *err) {
+    pt_trainer *t = pt_calloc(1, sizeof *t);
+    *trainer = NULL;
+    if (!t)
+        return pt_fail_memory(err, "the trainer", sizeof *t);
+    t->config = config;
+    t->dataset = dataset;
+    pt_status status = build(t, err);
+    if (status == PT_OK)
+        *trainer = t;
+    else
+        pt_trainer_free(t);
+    return status;
+}
+
+void pt_trainer_free(pt_trainer *t) {
+    if (!t)
+        return;
+    for (size_t w = 0; t->workers && w < t->threads; w++) {
+        pt_free(t->workers[w].gradient);
+        pt_free(t->workers[w].slice);
+        pt_free(t->workers[w].scratch);
+        pt_free(t->workers[w].predicted);
+        pt_batch_destroy(&t->workers[w].batch);
+        pt_tape_destroy(&t->workers[w].tape);
+    }
+    pt_free(t->workers);
+    for (size_t i = 0; i < PT_OPTIMIZER_MAX_STATE; i++)
+        pt_free(t->state[i]);
+    pt_tape_destroy(&t->tape);
+    pt_batch_destroy(&t->batch);
+    pt_free(t->params);
+    pt_free(t->row_loss);
+    pt_free(t->losses);
+    pt_graph_free(t->graph);
+    pt_free(t);
+}
+
+/* `gradient = numerical`: the book's commented-out line, on one thread. */
+static pt_status run_numerical(pt_trainer *t, uint64_t last, pt_error *err) {
+    const pt_graph *graph = t->graph;
+    double *gradient = pt_calloc(graph->param_total, sizeof *gradient);
+    float *row = pt_calloc(graph->widest_ld + PT_ROW_ALIGN, sizeof *row);
+    size_t widest = 0;
+    for (size_t p = 0; p < graph->param_count; p++)
+        widest = graph->params[p].cols > widest ? graph->params[p].cols : widest;
+    pt_status status = gradient && row ? PT_OK
+                                       : pt_fail_memory(err, "the numerical gradient",
+                                                        graph->param_total * sizeof *gradient);
+    t->loss_count = 0;
+    t->diverged = false;
+    while (status == PT_OK && t->iteration < last && !atomic_load(&t->stop)) {
+        double loss;
+        unsigned previous = pt_float_environment_enter();
+        pt_batch_fill(&t->batch, t->dataset, t->kernels, &t->sampler, t->iteration, 0,
+                      t->batch.rows);
+        status = pt_numerical_gradient(graph, t->params, &t->batch, t->batch.rows, 1, gradient,
+                                       &loss, err);
+        if (status == PT_OK && !isfinite(loss))
+            t->diverged = true;
+        size_t at = 0;
+        for (size_t p = 0; status == PT_OK && !t->diverged && p < graph->param_count; p++) {
+            const pt_param *param = &graph->params[p];
+            for (size_t r = 0; r < param->rows; r++) {
+                size_t offset = param->offset + r * param->ld;
+                float *state[PT_OPTIMIZER_MAX_STATE];
+                for (size_t i = 0; i < PT_OPTIMIZER_MAX_STATE; i++)
+                    state[i] = t->state[i] ? t->state[i] + offset : NULL;
+                for (size_t c = 0; c < param->cols; c++)
+                    row[c] = (float)gradient[at++];
+                t->optimizer->update(t->config, t->kernels, t->iteration + 1, param->cols, row,
+                                     state, t->params + offset);
+            }
+        }
+        pt_float_environment_leave(previous);
+        if (t->diverged)
+            break;
+        if (status == PT_OK) {
+            t->losses[t->loss_count++] = loss;
+            atomic_fetch_add(&t->iteration, 1);
+        }
+    }
+    pt_free(gradient);
+    pt_free(row);
+    return status;
+}
+
+pt_status pt_trainer_run(pt_trainer *t, uint64_t iterations, pt_error *err) {
+    const uint64_t first = t->iteration;
+    if (iterations > LOSS_CAPACITY)
+        return pt_fail(err, PT_ERR_USAGE, "at most %d iterations in one run, not %llu",
+                       LOSS_CAPACITY, (unsigned long long)iterations);
+    pt_status status = PT_OK;
+    if (t->config->train.gradient == PT_GRADIENT_NUMERICAL) {
+        status = run_numerical(t, first + iterations, err);
+    } else {
+        pt_loader *loader = NULL;
+        if (t->use_loader)
+            status = pt_loader_start(&loader, t->dataset, t->kernels, &t->sampler, first,
+                                     t->batch.ld, t->batch.target && t->dataset->classes, err);
+        if (status == PT_OK)
+            pt_train_region(t, first + iterations, loader);
+        pt_loader_stop(loader);
+    }
+    if (status != PT_OK)
+        return status;
+    if (t->diverged)
+        return pt_fail(
+            err, PT_ERR_DIVERGED,
+            "the loss is not finite at iteration %llu; training stopped before the weights "
+            "were touched; try a smaller learning_rate",
+            (unsigned long long)t->iteration + 1);
+    if (t->iteration < first + iterations)
+        return pt_fail(err, PT_ERR_INTERRUPTED, "stopped after iteration %llu",
+                       (unsigned long long)t->iteration);
+    return PT_OK;
+}
+
+uint64_t pt_trainer_iteration(const pt_trainer *t) {
+    return atomic_load_explicit(&t->iteration, memory_order_relaxed);
+}
+
+const double *pt_trainer_losses(const pt_trainer *t, size_t *count) {
+    *count = t->loss_count;
+    return t->losses;
+}
+
+void pt_trainer_request_stop(pt_trainer *t) {
+    atomic_store_explicit(&t->stop, true, memory_order_relaxed);
+}
+
+pt_status pt_trainer_evaluate(pt_trainer *t, pt_split_name name, double *accuracy, pt_error *err) {
+    const pt_split *split = name == PT_SPLIT_TRAIN ? &t->dataset->train : &t->dataset->test;
+    size_t rows = split->rows, limit = t->config->train.evaluate_rows;
+    if (rows == 0 || !split->labels)
+        return pt_fail(err, PT_ERR_USAGE, "no accuracy: the %s data has no labelled rows",
+                       name == PT_SPLIT_TRAIN ? "training" : "test");
+    if (limit && limit < rows)
+        rows = limit;
+    *accuracy = (double)pt_evaluate_region(t, split, rows) / (double)rows;
+    return PT_OK;
+}
+
+pt_status pt_trainer_predict(pt_trainer *t, const float *features, size_t rows, float *outputs,
+                             pt_error *err) {
+    (void)err;
+    const pt_node *data = &t->graph->nodes[0], *output = &t->graph->nodes[t->graph->output_node];
+    pt_worker *self = &t->workers[0];
+    const unsigned previous = pt_float_environment_enter();
+    for (size_t row = 0; row < rows; row += EVALUATION_ROWS) {
+        size_t count = rows - row < EVALUATION_ROWS ? rows - row : EVALUATION_ROWS;
+        for (size_t i = 0; i < count; i++)
+            memcpy(self->batch.x + i * data->ld, features + (row + i) * data->cols,
+                   data->cols * sizeof(float));
+        self->tape.data = self->batch.x;
+        pt_graph_forward(t->graph, t->kernels, t->params, &self->tape, 0, count, self->scratch);
+        for (size_t i = 0; i < count; i++)
+            memcpy(outputs + (row + i) * output->cols,
+                   pt_tape_value(&self->tape, t->graph->output_node) + i * output->ld,
+                   output->cols * sizeof(float));
+    }
+    pt_float_environment_leave(previous);
+    return PT_OK;
+}
+
+size_t pt_trainer_outputs(const pt_trainer *t) {
+    return t->graph->nodes[t->graph->output_node].cols;
+}
+
+size_t pt_trainer_parameters(const pt_trainer *t) {
+    return t->graph->param_total;
+}
+
+size_t pt_trainer_threads(const pt_trainer *t) {
+    return t->threads;
+}
+
+const char *pt_trainer_isa(const pt_trainer *t) {
+    return t->kernels->isa;
+}

@@ -1,0 +1,79 @@
+/* trainer.h: what a trainer holds, and the two loops that run inside a parallel region.
+ *
+ * Everything is allocated by pt_trainer_create; training itself never allocates, locks or calls the
+ * operating system.
+ */
+#ifndef PT_TRAIN_TRAINER_H
+#define PT_TRAIN_TRAINER_H
+
+#include "2_data/batch.h"
+#include "2_data/loader.h"
+#include "3_graph/tape.h"
+#include "4_train/optimizer.h"
+#include "4_train/shards.h"
+#include "ptrain/trainer.h"
+
+#include <stdatomic.h>
+
+enum {
+    EVALUATION_ROWS = 120,    /* rows of one forward pass of an evaluation */
+    SLICE_FLOATS = 64 * 1024, /* of a gradient before it is applied: 256 KiB, within L2 */
+    LOSS_CAPACITY = 65536     /* iterations of one parallel region */
+};
+
+/* What belongs to one worker: no other thread writes here while a region runs. */
+typedef struct pt_worker {
+    float *gradient; /* per-thread schedule: block_size floats; else NULL */
+    float *slice;    /* slices schedule: one piece of a gradient on its way to the optimizer */
+    void *scratch;   /* for kernels */
+    pt_tape tape;    /* evaluation: EVALUATION_ROWS rows */
+    pt_batch batch;  /* evaluation */
+    int32_t *predicted;
+    uint64_t correct;
+    pt_shard_range shards; /* that this worker owns (per-thread schedule) */
+} pt_worker;
+
+struct pt_trainer {
+    const pt_config *config;
+    const pt_dataset *dataset;
+    pt_graph *graph;
+    const pt_kernels *kernels;
+    const pt_optimizer_ops *optimizer;
+    pt_sampler sampler;
+
+    float *params;                        /* graph->block_size floats */
+    float *state[PT_OPTIMIZER_MAX_STATE]; /* the same, or NULL */
+
+    size_t threads;
+    pt_schedule schedule;  /* never AUTO */
+    pt_worker *workers;    /* `threads` of them */
+    pt_tape tape;          /* of the mini-batch, shared: workers own rows */
+    pt_batch batch;        /* filled by the workers; unused while a loader runs */
+    float *row_loss;       /* of the mini-batch */
+    pt_shard_range shards; /* the whole mini-batch */
+    bool use_loader;
+
+    double *losses; /* of the last region */
+    size_t loss_count;
+    _Atomic uint64_t iteration;
+    atomic_bool stop;
+    bool diverged;
+
+    void *numerical; /* workspace of `gradient = numerical`, or NULL */
+};
+
+/* Rows, or units of any kind, of worker `worker`: [*begin, *end) of n, in multiples of `granule`.
+ */
+void pt_partition(size_t n, size_t granule, size_t worker, size_t workers, size_t *begin,
+                  size_t *end);
+
+/* Trains iterations until `last` (exclusive), or a stop or divergence, in a parallel region. */
+void pt_train_region(pt_trainer *trainer, uint64_t last, pt_loader *loader);
+/* Counts the correctly classified rows of a split. */
+uint64_t pt_evaluate_region(pt_trainer *trainer, const pt_split *split, size_t rows);
+
+/* Mean gradients of the mini-batch of iteration `step`, by the same walks as training, into a
+ * zeroed block of graph->block_size floats; returns the loss. The parameters stay as they are. */
+double pt_trainer_gradients(pt_trainer *trainer, uint64_t step, float *gradient);
+
+#endif
