@@ -94,7 +94,7 @@ pt_status pt_config_same_run(const pt_config *a, const pt_config *b, char *diffe
                              size_t size) {
     comparison c = {0};
     bool loss_input = same_loss_input(a, b);
-    for (size_t s = 0; s < pt_section_count; s++) {
+    for (size_t s = 0; s < PT_SECTION_COUNT; s++) {
         const char *section = pt_sections[s].name;
         if (strcmp(section, "layer") == 0) {
             compare_layers(&c, a, b);

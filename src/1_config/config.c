@@ -85,21 +85,21 @@ pt_status pt_config_add_layer(pt_config *config, const char *name, pt_place plac
     if (!pt_is_layer_name(name))
         return pt_fail(
             err, PT_ERR_CONFIG,
-            "%s[layer.%.80s] has no name that can be used: write letters, digits, _ . or -, "
+            "%s[layer.%.80s] has no name that can be used; write letters, digits, _ . or -, "
             "at most %d, a letter or _ first",
             prefix, name, PT_NAME_MAX);
     if (strcmp(name, "data") == 0)
         return pt_fail(err, PT_ERR_CONFIG,
-                       "%s[layer.data]: the name data stands for the dataset: write another one",
+                       "%s[layer.data]: the name data stands for the dataset; write another one",
                        prefix);
     const pt_layer_config *first = pt_config_find_layer(config, name);
     if (first)
         return pt_fail(
             err, PT_ERR_CONFIG,
-            "%sthe layer %s is already on line %d: write another name, or its keys there", prefix,
+            "%sthe layer %s is already on line %d; write another name, or its keys there", prefix,
             name, first->place.line);
     if (config->layer_count == PT_MAX_LAYERS)
-        return pt_fail(err, PT_ERR_CONFIG, "%stoo many layers: write at most %d", prefix,
+        return pt_fail(err, PT_ERR_CONFIG, "%stoo many layers; write at most %d", prefix,
                        PT_MAX_LAYERS);
     size_t bytes = (config->layer_count + 1) * sizeof *config->layers;
     pt_layer_config *layers = pt_realloc(config->layers, bytes);
@@ -157,11 +157,11 @@ static pt_status unknown_key(const char *section, const char *name, const char *
                              pt_error *err) {
     const char *near = pt_nearest(name, next_key_of, section);
     if (near)
-        return pt_fail(err, PT_ERR_CONFIG, "%s[%s] has no key '%.60s': did you mean %s?", prefix,
+        return pt_fail(err, PT_ERR_CONFIG, "%s[%s] has no key '%.60s'; did you mean %s?", prefix,
                        section, name, near);
-    for (size_t i = 0; i < pt_section_count; i++)
+    for (size_t i = 0; i < PT_SECTION_COUNT; i++)
         if (pt_key_find(pt_sections[i].name, name))
-            return pt_fail(err, PT_ERR_CONFIG, "%s[%s] has no key '%.60s': write it in [%s%s]",
+            return pt_fail(err, PT_ERR_CONFIG, "%s[%s] has no key '%.60s'; write it in [%s%s]",
                            prefix, section, name, pt_sections[i].name,
                            strcmp(pt_sections[i].name, "layer") == 0 ? ".NAME" : "");
     char known[PT_ERROR_MESSAGE_SIZE] = "";
@@ -169,7 +169,7 @@ static pt_status unknown_key(const char *section, const char *name, const char *
     const char *key;
     for (size_t i = 0; (key = next_key_of(section, i)) && used < sizeof known; i++)
         used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", key);
-    return pt_fail(err, PT_ERR_CONFIG, "%s[%s] has no key '%.60s': it knows %s", prefix, section,
+    return pt_fail(err, PT_ERR_CONFIG, "%s[%s] has no key '%.60s'; it knows %s", prefix, section,
                    name, known);
 }
 
@@ -189,7 +189,7 @@ static pt_status check_width(const pt_key *key, const void *base, const char *wh
         return pt_fail_memory(err, key->name, width);
     if (width > PT_CONFIG_LINE_MAX)
         return pt_fail(err, PT_ERR_CONFIG,
-                       "%s would make a line of %zu bytes: write something shorter, at most %d",
+                       "%s would make a line of %zu bytes; write something shorter, at most %d",
                        where, width, PT_CONFIG_LINE_MAX);
     return PT_OK;
 }
@@ -199,7 +199,7 @@ pt_status pt_config_set(pt_config *config, const char *section, pt_layer_config 
     char prefix[512], where[768], expects[256];
     pt_place_text(place, prefix, sizeof prefix);
     if (*name == '\0')
-        return pt_fail(err, PT_ERR_CONFIG, "%sno key stands before the '=': write key = value",
+        return pt_fail(err, PT_ERR_CONFIG, "%sno key stands before the '='; write key = value",
                        prefix);
     const pt_key *key = pt_key_find(section, name);
     if (!key)
@@ -209,10 +209,10 @@ pt_status pt_config_set(pt_config *config, const char *section, pt_layer_config 
              layer ? layer->name : "", name);
     pt_place *known = place_of(config, layer, key);
     if (place.line && known->line)
-        return pt_fail(err, PT_ERR_CONFIG, "%s is already set on line %d: write it once", where,
+        return pt_fail(err, PT_ERR_CONFIG, "%s is already set on line %d; write it once", where,
                        known->line);
     if (*value == '\0' && !may_be_empty(key))
-        return pt_fail(err, PT_ERR_CONFIG, "%s has no value: write %s", where,
+        return pt_fail(err, PT_ERR_CONFIG, "%s has no value; write %s", where,
                        pt_key_expects(key, expects, sizeof expects));
     void *base = layer ? (void *)layer : (void *)config;
     pt_status status = pt_key_read(key, base, value, where, err);
@@ -230,14 +230,14 @@ pt_status pt_config_set(pt_config *config, const char *section, pt_layer_config 
 
 static const char *next_section(const void *context, size_t i) {
     (void)context;
-    return i < pt_section_count ? pt_sections[i].name : NULL;
+    return i < PT_SECTION_COUNT ? pt_sections[i].name : NULL;
 }
 
 pt_status pt_unknown_section(const char *name, pt_place place, pt_error *err) {
     char prefix[512];
     pt_place_text(place, prefix, sizeof prefix);
     if (strcmp(name, "layer") == 0)
-        return pt_fail(err, PT_ERR_CONFIG, "%s[layer] lacks the layer's name: write [layer.NAME]",
+        return pt_fail(err, PT_ERR_CONFIG, "%s[layer] lacks the layer's name; write [layer.NAME]",
                        prefix);
     const char *near = pt_nearest(name, next_section, NULL);
     const char *dot = strchr(name, '.');
@@ -250,15 +250,19 @@ pt_status pt_unknown_section(const char *name, pt_place place, pt_error *err) {
     }
     if (layer_near)
         return pt_fail(err, PT_ERR_CONFIG,
-                       "%sthere is no section [%.60s]: did you mean [layer.%.60s]?", prefix, name,
+                       "%sthere is no section [%.60s]; did you mean [layer.%.60s]?", prefix, name,
                        dot ? dot + 1 : "NAME");
     if (near)
-        return pt_fail(err, PT_ERR_CONFIG, "%sthere is no section [%.60s]: did you mean [%s]?",
+        return pt_fail(err, PT_ERR_CONFIG, "%sthere is no section [%.60s]; did you mean [%s]?",
                        prefix, name, near);
-    return pt_fail(err, PT_ERR_CONFIG,
-                   "%sthere is no section [%.60s]: write [data], [layer.NAME], [loss], [train], "
-                   "[optimizer], [parallel] or [output]",
-                   prefix, name);
+    char known[256] = "";
+    size_t used = 0;
+    for (size_t i = 0; i < PT_SECTION_COUNT && used < sizeof known; i++)
+        used += (size_t)snprintf(known + used, sizeof known - used, "%s[%s%s]", i ? ", " : "",
+                                 pt_sections[i].name,
+                                 strcmp(pt_sections[i].name, "layer") == 0 ? ".NAME" : "");
+    return pt_fail(err, PT_ERR_CONFIG, "%sthere is no section [%.60s]; write one of %s", prefix,
+                   name, known);
 }
 
 static const char *next_layer(const void *context, size_t i) {
@@ -269,7 +273,7 @@ static const char *next_layer(const void *context, size_t i) {
 static pt_status unknown_layer(const pt_config *config, const char *name, pt_error *err) {
     const char *near = pt_nearest(name, next_layer, config);
     if (near)
-        return pt_fail(err, PT_ERR_CONFIG, "--set: there is no layer '%.60s': did you mean %s?",
+        return pt_fail(err, PT_ERR_CONFIG, "--set: there is no layer '%.60s'; did you mean %s?",
                        name, near);
     return pt_fail(err, PT_ERR_CONFIG,
                    "--set: there is no layer '%.60s': an override cannot make one, write a section "
@@ -287,7 +291,7 @@ static pt_status set_by_name(pt_config *config, const char *section, const char 
         return pt_config_set(config, "layer", layer, name, value, place, err);
     }
     bool known = false;
-    for (size_t i = 0; i < pt_section_count; i++)
+    for (size_t i = 0; i < PT_SECTION_COUNT; i++)
         known = known || strcmp(pt_sections[i].name, section) == 0;
     if (!known || strcmp(section, "layer") == 0)
         return pt_unknown_section(section, place, err);
@@ -309,7 +313,7 @@ pt_status pt_config_override(pt_config *config, const char *text, pt_error *err)
     if (!pt_is_text(text, strlen(text), &at))
         return pt_fail(
             err, PT_ERR_CONFIG,
-            "--set: byte %zu is no text: write section.key=value in UTF-8 without control "
+            "--set: byte %zu is no text; write section.key=value in UTF-8 without control "
             "characters",
             at + 1);
     char *copy = pt_strdup(text);
@@ -323,7 +327,7 @@ pt_status pt_config_override(pt_config *config, const char *text, pt_error *err)
     if (!equals || !dot || dot == name) {
         status =
             pt_fail(err, PT_ERR_CONFIG,
-                    "--set: '%.60s' is no override: write section.key=value, as train.seed=2 or "
+                    "--set: '%.60s' is no override; write section.key=value, as train.seed=2 or "
                     "layer.fc1.units=20",
                     text);
     } else {

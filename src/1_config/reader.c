@@ -22,16 +22,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MAX_SECTIONS = 16 };
-
 typedef struct reader {
     pt_config *config;
-    const char *next, *end;         /* the text not read yet */
-    int line;                       /* the number of the line just given to inih */
-    bool wants_key;                 /* that line must turn out to be key = value */
-    const char *section;            /* NULL before the first section line; "layer" in a layer's */
-    bool in_layer;                  /* then the layer is the last one */
-    int section_line[MAX_SECTIONS]; /* where each plain section is; 0: not seen */
+    const char *next, *end; /* the text not read yet */
+    int line;               /* the number of the line just given to inih */
+    bool wants_key;         /* that line must turn out to be key = value */
+    const char *section;    /* NULL before the first section line; "layer" in a layer's */
+    bool in_layer;          /* then the layer is the last one */
+    int section_line[PT_SECTION_COUNT]; /* where each plain section is; 0: not seen */
     pt_status status;
     pt_error *err;
 } reader;
@@ -54,13 +52,13 @@ static void fail_here(reader *r, const char *format, ...) {
 static void open_section(reader *r, char *line) {
     char *name = line + 1, *close = strchr(line, ']');
     if (!close) {
-        fail_here(r, "a section line without ']': write [section]");
+        fail_here(r, "a section line without ']'; write [section]");
         return;
     }
     *close = '\0';
     const char *rest = close + 1 + strspn(close + 1, " \t");
     if (*rest && *rest != ';' && *rest != '#') {
-        fail_here(r, "'%.60s' stands behind a section name: write it on a line of its own", rest);
+        fail_here(r, "'%.60s' stands behind a section name; write it on a line of its own", rest);
         return;
     }
     r->in_layer = strncmp(name, "layer.", 6) == 0;
@@ -70,12 +68,12 @@ static void open_section(reader *r, char *line) {
         return;
     }
     size_t i = 0;
-    while (i < pt_section_count && strcmp(pt_sections[i].name, name) != 0)
+    while (i < PT_SECTION_COUNT && strcmp(pt_sections[i].name, name) != 0)
         i++;
-    if (i == pt_section_count || strcmp(name, "layer") == 0) {
+    if (i == PT_SECTION_COUNT || strcmp(name, "layer") == 0) {
         r->status = pt_unknown_section(name, here(r), r->err);
     } else if (r->section_line[i]) {
-        fail_here(r, "[%s] is already on line %d: write its keys there", name, r->section_line[i]);
+        fail_here(r, "[%s] is already on line %d; write its keys there", name, r->section_line[i]);
     } else {
         r->section = pt_sections[i].name;
         r->section_line[i] = r->line;
@@ -96,12 +94,12 @@ static bool take_line(reader *r, char line[PT_CONFIG_LINE_MAX + 1]) {
         size--;
     size_t at;
     if (!pt_is_text(start, size, &at)) {
-        fail_here(r, "byte %zu (0x%02x) is no text: write UTF-8 without control characters", at + 1,
+        fail_here(r, "byte %zu (0x%02x) is no text; write UTF-8 without control characters", at + 1,
                   (unsigned)(unsigned char)start[at]);
         return false;
     }
     if (size > PT_CONFIG_LINE_MAX) {
-        fail_here(r, "a line of %zu bytes is too long: write at most %d", size, PT_CONFIG_LINE_MAX);
+        fail_here(r, "a line of %zu bytes is too long; write at most %d", size, PT_CONFIG_LINE_MAX);
         return false;
     }
     while (size && (*start == ' ' || *start == '\t')) {
@@ -115,7 +113,7 @@ static bool take_line(reader *r, char line[PT_CONFIG_LINE_MAX + 1]) {
 
 static void check_key_came(reader *r) {
     if (r->wants_key && !r->status)
-        fail_here(r, "there is no '=' on this line: write key = value, or ; before a comment");
+        fail_here(r, "there is no '=' on this line; write key = value, or ; before a comment");
     r->wants_key = false;
 }
 
@@ -132,9 +130,9 @@ static char *give_line(char *buffer, int size, void *stream) {
     }
     bool text = *line && *line != ';' && *line != '#';
     if (text && !r->section)
-        fail_here(r, "text before the first section: write a line such as [train] above it");
+        fail_here(r, "text before the first section; write a line such as [train] above it");
     else if (strlen(line) >= (size_t)size) /* an inih built with a smaller buffer */
-        fail_here(r, "a line of %zu bytes is too long: write at most %d", strlen(line), size - 1);
+        fail_here(r, "a line of %zu bytes is too long; write at most %d", strlen(line), size - 1);
     if (r->status)
         return NULL;
     r->wants_key = text;
@@ -179,7 +177,7 @@ static pt_status finish(pt_config *c, pt_error *err) {
         if (c->layers[i].type[0] == '\0') {
             char prefix[512];
             return pt_fail(
-                err, PT_ERR_CONFIG, "%s[layer.%s] has no type: write one, as type = affine",
+                err, PT_ERR_CONFIG, "%s[layer.%s] has no type; write one, as type = affine",
                 pt_place_text(c->layers[i].place, prefix, sizeof prefix), c->layers[i].name);
         }
     c->loss.type_place = pt_config_place(c, "loss", "type");
@@ -250,7 +248,7 @@ static pt_status read_all(int file, const char *path, char *text, size_t *size, 
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0 && errno == EISDIR)
-            return pt_fail(err, PT_ERR_IO, "%s: this is a folder: name a config file in it", path);
+            return pt_fail(err, PT_ERR_IO, "%s: this is a folder; name a config file in it", path);
         if (got < 0)
             return pt_fail(err, PT_ERR_IO, "%s: cannot be read: %s", path, strerror(errno));
         if (got == 0)

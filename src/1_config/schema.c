@@ -41,15 +41,15 @@ _Static_assert(PT_SWITCH_OFF + 1 == COUNT(switches), "one name a switch position
 #define SIZE(min, max) .kind = PT_KEY_SIZE, .least = (min), .most = (max)
 #define U64(min, max)  .kind = PT_KEY_U64, .least = (min), .most = (max)
 #define REAL(min, max) .kind = PT_KEY_FLOAT, .low = (min), .high = (max)
-#define STRING         .kind = PT_KEY_STRING
+#define PATH(what)     .kind = PT_KEY_STRING, .expects = (what)
 #define NAME           .kind = PT_KEY_NAME
-#define TYPE           .kind = PT_KEY_TYPE
+#define TYPE(list)     .kind = PT_KEY_TYPE, .expects = (list)
 #define INIT           .kind = PT_KEY_INIT
 
 #define TRILLION UINT64_C(1000000000000)
 #define MNIST    "data/mnist/"
 
-const pt_section pt_sections[] = {
+const pt_section pt_sections[PT_SECTION_COUNT] = {
     {"data", "Where the rows to train and test on come from."},
     {"layer",
      "One section [layer.NAME] per layer of the network, in any order. The type decides which "
@@ -57,35 +57,37 @@ const pt_section pt_sections[] = {
     {"loss", "What training makes small: the loss, or just the output of the graph."},
     {"train", "How long, on which rows, and how often to look at the accuracy."},
     {"optimizer", "How a gradient changes the parameters."},
-    {"parallel",
-     "How the work is spread over the processor. Only `shards` changes the numbers of a "
-     "run; threads, isa, schedule and loader never do, not by one bit."},
+    {"parallel", "How the work is spread over the processor. Only `shards` changes the numbers of "
+                 "a run; threads, isa, schedule and loader never do, not by one bit."},
     {"output", "What is written where."},
 };
-const size_t pt_section_count = COUNT(pt_sections);
 
 /* One key, one paragraph. */
-/* clang-format off */
 const pt_key pt_keys[] = {
     {KEY(data, dataset), CHOICE(datasets), .initial = "idx",
-     .help = "The kind of data: idx (the format of MNIST, raw or .gz), csv, or none for a graph that "
-             "reads no data."},
-    {KEY(data, train_images), STRING, .initial = "", .example = MNIST "train-images-idx3-ubyte",
-     .help = "IDX file of the images to train on."},
-    {KEY(data, train_labels), STRING, .initial = "", .example = MNIST "train-labels-idx1-ubyte",
+     .help =
+         "The kind of data: idx (the format of MNIST, raw or .gz), csv, or none for a graph that "
+         "reads no data."},
+    {KEY(data, train_images), PATH("the path of a file"), .initial = "",
+     .example = MNIST "train-images-idx3-ubyte", .help = "IDX file of the images to train on."},
+    {KEY(data, train_labels), PATH("the path of a file"), .initial = "",
+     .example = MNIST "train-labels-idx1-ubyte",
      .help = "IDX file of their labels, one byte a row."},
-    {KEY(data, test_images), STRING, .initial = "", .example = MNIST "t10k-images-idx3-ubyte",
+    {KEY(data, test_images), PATH("the path of a file"), .initial = "",
+     .example = MNIST "t10k-images-idx3-ubyte",
      .help = "IDX file of the images to test on; empty: no test."},
-    {KEY(data, test_labels), STRING, .initial = "", .example = MNIST "t10k-labels-idx1-ubyte",
-     .help = "IDX file of their labels."},
-    {KEY(data, train_file), STRING, .initial = "", .example = "; configs/xor.csv",
+    {KEY(data, test_labels), PATH("the path of a file"), .initial = "",
+     .example = MNIST "t10k-labels-idx1-ubyte", .help = "IDX file of their labels."},
+    {KEY(data, train_file), PATH("the path of a file"), .initial = "",
+     .example = "; configs/xor.csv",
      .help = "CSV file to train on: numbers only, one row a line, the target in the last column or "
              "columns."},
-    {KEY(data, test_file), STRING, .initial = "", .example = "; configs/xor.csv",
-     .help = "CSV file to test on; empty: no test."},
+    {KEY(data, test_file), PATH("the path of a file"), .initial = "",
+     .example = "; configs/xor.csv", .help = "CSV file to test on; empty: no test."},
     {KEY(data, target), CHOICE(targets), .initial = "label",
-     .help = "What the last columns of a CSV file hold: label, one column with the class (0, 1, ...), "
-             "or values, `target_columns` columns of real numbers."},
+     .help =
+         "What the last columns of a CSV file hold: label, one column with the class (0, 1, ...), "
+         "or values, `target_columns` columns of real numbers."},
     {KEY(data, target_columns), SIZE(1, 65536), .unit = "columns", .initial = "1",
      .help = "How many target columns a CSV file has, with target = values."},
     {KEY(data, header), BOOL, .initial = "false",
@@ -100,29 +102,36 @@ const pt_key pt_keys[] = {
      .help = "Uses at most this many rows of the training data and of the test data, from their "
              "starts; 0: all."},
 
-    {LAYER(type, type, type_place, 0), TYPE, .initial = "", .needed = true, .example = "affine",
-     .help = "affine, relu, sigmoid, tanh, identity, softmax, add, mul, flatten or variable."},
+    {LAYER(type, type, type_place, 0),
+     TYPE("affine, relu, sigmoid, tanh, identity, softmax, add, mul, flatten or variable"),
+     .initial = "", .needed = true, .example = "affine", .help = "What the layer computes."},
     {LAYER(input, inputs, input_place, 0), .kind = PT_KEY_NAMES, .initial = "", .example = "; data",
      .help = "The layers this one reads, as `a, b`; `data` is the dataset. Empty: the layer of the "
              "section before, or the data for the first one."},
     {LAYER(units, units, key_place[0], PT_LAYER_KEY_UNITS), SIZE(1, 16777216), .unit = "units",
      .initial = "", .example = "10",
-     .help = "affine: how many numbers come out of it for each row."},
+     .help = "affine: how many numbers come out of it for each row. variable: how many it holds, "
+             "if `value` does not say."},
     {LAYER(init, init, key_place[1], PT_LAYER_KEY_INIT), INIT, .initial = "normal(0.01)",
-     .help = "affine: the first weights. normal(S): normal with standard deviation S; uniform(S): "
-             "evenly from -S to S; constant(C); xavier: normal with variance 1 / inputs; he: normal "
-             "with variance 2 / inputs."},
+     .help =
+         "affine, variable: the first weights. normal(S): normal with standard deviation S; "
+         "uniform(S): "
+         "evenly from -S to S; constant(C); xavier: normal with variance 1 / inputs; he: normal "
+         "with variance 2 / inputs."},
     {LAYER(bias_init, bias_init, key_place[2], PT_LAYER_KEY_BIAS_INIT), INIT,
      .initial = "constant(0)", .help = "affine: the first biases, in the same forms."},
     {LAYER(bias, bias, key_place[3], PT_LAYER_KEY_BIAS), BOOL, .initial = "true",
      .help = "affine: whether the layer adds a bias."},
     {LAYER(value, value, key_place[4], PT_LAYER_KEY_VALUE), .kind = PT_KEY_NUMBERS, .initial = "",
      .example = "; 0.5, -1.5",
-     .help = "variable: the number it starts from, or several divided by commas."},
+     .help = "variable: the number it starts from, or several with commas between them, instead of "
+             "`units` and `init`."},
 
-    {KEY(loss, type), TYPE, .initial = "softmax_cross_entropy",
-     .help = "softmax_cross_entropy (class labels), mean_squared_error (values: half the sum of "
-             "squares, averaged over the rows) or output (the mean of the graph's output itself)."},
+    {KEY(loss, type), TYPE("softmax_cross_entropy, mean_squared_error or output"),
+     .initial = "softmax_cross_entropy",
+     .help = "softmax_cross_entropy: of class labels. mean_squared_error: half the sum of squares, "
+             "against values or one-hot labels. output: the graph's output itself. Each is "
+             "averaged over the rows of the mini-batch."},
     {KEY(loss, input), NAME, .initial = "",
      .help = "The layer whose output the loss takes; empty: the last one."},
 
@@ -131,21 +140,25 @@ const pt_key pt_keys[] = {
     {KEY(train, batch_size), SIZE(1, 1048576), .unit = "rows", .initial = "100",
      .help = "How many rows a mini-batch has."},
     {KEY(train, sampling), CHOICE(samplings), .initial = "random",
-     .help = "Which rows a mini-batch takes: random (any row, with replacement), shuffle (each row once "
-             "an epoch, in a new order each time) or sequential (as in the file)."},
+     .help = "Which rows a mini-batch takes: random (any row, with replacement), shuffle (each row "
+             "once an epoch, in a new order each time) or sequential (as in the file)."},
     {KEY(train, seed), U64(0, UINT64_MAX), .initial = "1",
-     .help = "One seed, one model: the first weights and the rows of every mini-batch follow from it."},
+     .help =
+         "One seed, one model: the first weights and the rows of every mini-batch follow from it."},
     {KEY(train, evaluate_every), U64(0, TRILLION), .unit = "iterations", .initial = "0",
-     .help = "How often to measure the accuracy; 0: once an epoch. It is always measured at the end."},
+     .help =
+         "How often to measure the accuracy; 0: once an epoch. It is always measured at the end."},
     {KEY(train, evaluate_rows), SIZE(0, TRILLION), .unit = "rows", .initial = "0",
      .help = "Measures on this many rows of the training data and of the test data; 0: on all."},
     {KEY(train, evaluate), BOOL, .initial = "true",
      .help = "false: never measures the accuracy, and only trains."},
     {KEY(train, gradient), CHOICE(gradients), .initial = "backprop",
-     .help = "backprop, or numerical: gradients by central differences, thousands of times slower, to "
-             "see for yourself that they are the same. For toy sizes."},
+     .help =
+         "backprop, or numerical: gradients by central differences, thousands of times slower, to "
+         "see for yourself that they are the same. For toy sizes."},
 
-    {KEY(optimizer, type), TYPE, .initial = "sgd", .help = "sgd, momentum or adam."},
+    {KEY(optimizer, type), TYPE("sgd, momentum or adam"), .initial = "sgd",
+     .help = "The rule that turns a gradient into a step."},
     {KEY(optimizer, learning_rate), REAL(0, 1000), .initial = "0.1",
      .help = "How far one step goes down the gradient."},
     {KEY(optimizer, momentum), REAL(0, 0.999999), .initial = "0.9",
@@ -162,26 +175,28 @@ const pt_key pt_keys[] = {
      .help = "How many cores compute; auto: as many as help. Never changes the numbers."},
     {KEY(parallel, shards), SIZE(1, PT_MAX_SHARDS), .unit = "shards", .initial = "4",
      .help = "Into how many parts a mini-batch is cut; their gradients are summed in a fixed tree. "
-             "CHANGES THE ROUNDING OF THESE SUMS AND SO THE NUMBERS of a run, slightly, unlike threads, "
-             "isa, schedule and loader, which never change a bit. More shards let more threads work on "
-             "one mini-batch."},
+             "CHANGES THE ROUNDING OF THESE SUMS AND SO THE NUMBERS of a run, slightly, unlike "
+             "threads, isa, schedule and loader, which never change a bit."},
     {KEY(parallel, isa), NO_NUMBERS, CHOICE(isas), .initial = "auto",
-     .help = "The instruction set of the kernels; auto: the widest this processor has. Never changes "
-             "the numbers."},
+     .help =
+         "The instruction set of the kernels; auto: the widest this processor has. Never changes "
+         "the numbers."},
     {KEY(parallel, schedule), NO_NUMBERS, CHOICE(schedules), .initial = "auto",
-     .help = "Who computes the gradients: per_thread (each thread those of its shards, then a "
-             "reduction), slices (each thread its slice of the parameters, over all shards) or auto, "
-             "the faster one by measurement. Never changes the numbers."},
+     .help =
+         "Who computes the gradients: per_thread (each thread those of its shards, then a "
+         "reduction), slices (each thread its slice of the parameters, over all shards) or auto, "
+         "the faster one by measurement. Never changes the numbers."},
     {KEY(parallel, loader), NO_NUMBERS, CHOICE(switches), .initial = "auto",
-     .help = "on: a thread of its own prepares the next mini-batch; off: the computing threads fetch "
-             "their rows themselves; auto: whichever suits the processor. Never changes the numbers."},
+     .help =
+         "on: a thread of its own prepares the next mini-batch; off: the computing threads fetch "
+         "their rows themselves; auto: whichever suits the processor. Never changes the numbers."},
 
-    {KEY(output, dir), NO_NUMBERS, STRING, .initial = "", .example = "; runs/reference",
+    {KEY(output, dir), NO_NUMBERS, PATH("the path of a folder"), .initial = "",
+     .example = "; runs/reference",
      .help = "The folder of the run; empty: runs/NAME, where NAME.ini is this file."},
     {KEY(output, progress), NO_NUMBERS, CHOICE(switches), .initial = "auto",
      .help = "Whether to draw a progress bar; auto: when the output is a terminal."},
 };
-/* clang-format on */
 const size_t pt_key_count = COUNT(pt_keys);
 
 const pt_key *pt_key_find(const char *section, const char *name) {

@@ -34,6 +34,7 @@ typedef struct pt_key {
     uint64_t least, most; /* range of a PT_KEY_SIZE or PT_KEY_U64 */
     double low, high;     /* range of a PT_KEY_FLOAT */
     const char *unit;     /* or NULL */
+    const char *expects;  /* what may be written, where the kind does not say it; or NULL */
     const char *initial;  /* the default as it would be written; "" = not given */
     const char *example; /* for the reference, instead of the default: a value, or "; value" to show
                             the key as a comment */
@@ -52,9 +53,10 @@ typedef struct pt_section {
     const char *help;
 } pt_section;
 
+enum { PT_SECTION_COUNT = 7 };
+
 /* In the order in which files are written; "layer" stands for all [layer.NAME] sections. */
-extern const pt_section pt_sections[];
-extern const size_t pt_section_count;
+extern const pt_section pt_sections[PT_SECTION_COUNT];
 
 /* NULL when there is none. */
 const pt_key *pt_key_find(const char *section, const char *name);
@@ -67,7 +69,7 @@ bool pt_is_layer_name(const char *name);
  * is there; on failure it stays. `text` is changed neither. */
 pt_status pt_key_read(const pt_key *key, void *base, const char *text, const char *where,
                       pt_error *err);
-/* Writes the field as pt_key_read takes it. */
+/* Writes the field as pt_key_read takes it; nothing for a value that was not given. */
 void pt_key_write(const pt_key *key, const void *base, pt_string *out);
 /* What may be written: "1 to 1048576 rows", "random, shuffle or sequential". Returns `buffer`. */
 const char *pt_key_expects(const pt_key *key, char *buffer, size_t size);

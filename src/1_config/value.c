@@ -22,16 +22,18 @@ typedef struct reading {
     pt_error *err;
 } reading;
 
+_Static_assert(PT_MAX_INPUTS == 8 && PT_NAME_MAX == 40, "as pt_key_expects says");
+
 enum { SHOWN = 60, EXPECTS_SIZE = 256 }; /* bytes of a wrong value that a message shows */
 
 static const char *dots(const char *text) {
     return strlen(text) > SHOWN ? "..." : "";
 }
 
-/* "WHERE = TEXT PROBLEM: write EXPECTED". */
+/* "WHERE = TEXT PROBLEM; write EXPECTED". */
 static pt_status refuse(const reading *r, const char *problem) {
     char expects[EXPECTS_SIZE];
-    return pt_fail(r->err, PT_ERR_CONFIG, "%s = %.*s%s %s: write %s", r->where, SHOWN, r->text,
+    return pt_fail(r->err, PT_ERR_CONFIG, "%s = %.*s%s %s; write %s", r->where, SHOWN, r->text,
                    dots(r->text), problem, pt_key_expects(r->key, expects, sizeof expects));
 }
 
@@ -44,7 +46,7 @@ static pt_status unknown_word(const reading *r, const char *word, const char *co
     const char *near = pt_nearest_of(word, words, count);
     if (!near)
         return refuse(r, "is not known");
-    return pt_fail(r->err, PT_ERR_CONFIG, "%s = %.*s%s is not known: did you mean %s?", r->where,
+    return pt_fail(r->err, PT_ERR_CONFIG, "%s = %.*s%s is not known; did you mean %s?", r->where,
                    SHOWN, r->text, dots(r->text), near);
 }
 
@@ -102,13 +104,13 @@ static pt_status read_real(const reading *r) {
     return PT_OK;
 }
 
+/* A text must survive being written to a file and read again, where " ;" starts a comment. " #"
+ * does not, but surely was meant to. */
 static pt_status read_string(const reading *r) {
-    const char *c = r->text;
-    for (; *c; c++)
-        if (*c == ';' && (c == r->text || c[-1] == ' ' || c[-1] == '\t'))
-            return pt_fail(r->err, PT_ERR_CONFIG,
-                           "%s = %.*s%s has a ';' that starts a comment: write a name without one",
-                           r->where, SHOWN, r->text, dots(r->text));
+    for (const char *c = r->text; *c; c++)
+        if ((*c == ';' || *c == '#') && (c == r->text || c[-1] == ' ' || c[-1] == '\t'))
+            return refuse(r, *c == ';' ? "has a ';' that would start a comment"
+                                       : "has a '#' that looks like a comment, which takes a ';'");
     char *copy = pt_strdup(r->text);
     if (!copy)
         return no_memory(r);
@@ -264,9 +266,9 @@ static void write_init(pt_init init, pt_string *out) {
 }
 
 static void write_whole(const pt_key *key, uint64_t value, pt_string *out) {
-    if (key->choice_count && value == 0)
+    if (value == 0 && key->choice_count)
         pt_string_add(out, "%s", key->choices[0]);
-    else
+    else if (value > 0 || key->initial[0]) /* else not given: written as nothing */
         pt_string_add(out, "%llu", (unsigned long long)value);
 }
 
@@ -338,7 +340,7 @@ const char *pt_key_expects(const pt_key *key, char *buffer, size_t size) {
                  (unsigned long long)key->most, blank, unit);
         return buffer;
     case PT_KEY_FLOAT:
-        snprintf(buffer, size, "%s to %s%s%s", pt_print_double(key->low, low),
+        snprintf(buffer, size, "a number from %s to %s%s%s", pt_print_double(key->low, low),
                  pt_print_double(key->high, high), blank, unit);
         return buffer;
     case PT_KEY_INIT:
@@ -350,18 +352,15 @@ const char *pt_key_expects(const pt_key *key, char *buffer, size_t size) {
         text = "the name of a layer (letters, digits, _ . -, at most 40, a letter or _ first)";
         break;
     case PT_KEY_NAMES:
-        text = "up to 8 names of layers (letters, digits, _ . -, at most 40 each, a letter or _ "
-               "first) "
+        text = "up to 8 names of layers (letters, digits, _ . -, at most 40, a letter or _ first) "
                "with commas between them";
         break;
     case PT_KEY_NUMBERS:
         text = "a number, or several with commas between them";
         break;
     case PT_KEY_STRING:
-        text = "text";
-        break;
     case PT_KEY_TYPE:
-        text = "a type";
+        text = key->expects;
         break;
     }
     snprintf(buffer, size, "%s", text);

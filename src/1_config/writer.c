@@ -19,12 +19,14 @@ static pt_status deliver(pt_string *text, FILE *stream, pt_error *err) {
     return status;
 }
 
-/* "key = value", "key =" for an empty one. */
-static void write_line(const pt_key *key, const void *base, pt_string *out) {
+/* "key = value"; an empty one as "key =", or not at all. */
+static void write_line(const pt_key *key, const void *base, bool even_empty, pt_string *out) {
     pt_string value = {0};
     pt_key_write(key, base, &value);
-    bool empty = value.length == 0;
-    pt_string_add(out, "%s =%s%s\n", key->name, empty ? "" : " ", empty ? "" : value.text);
+    if (value.length)
+        pt_string_add(out, "%s = %s\n", key->name, value.text);
+    else if (even_empty)
+        pt_string_add(out, "%s =\n", key->name);
     out->failed = out->failed || value.failed;
     pt_string_free(&value);
 }
@@ -38,7 +40,7 @@ static void write_section(const pt_config *config, const char *section, pt_strin
     start_section(section, NULL, out);
     for (size_t i = 0; i < pt_key_count; i++)
         if (strcmp(pt_keys[i].section, section) == 0)
-            write_line(&pt_keys[i], config, out);
+            write_line(&pt_keys[i], config, true, out);
 }
 
 /* A layer's type decides which keys it takes, and it refuses the others; so those are written that
@@ -47,18 +49,15 @@ static void write_layer(const pt_layer_config *layer, pt_string *out) {
     start_section("layer", layer->name, out);
     for (size_t i = 0; i < pt_key_count; i++) {
         const pt_key *key = &pt_keys[i];
-        if (!pt_key_is_of_layer(key))
-            continue;
-        bool shown = key->bit ? ((layer->keys_set | layer->keys_taken) & key->bit) != 0
-                              : key->kind != PT_KEY_NAMES || layer->input_count > 0;
-        if (shown)
-            write_line(key, layer, out);
+        bool shown = key->bit == 0 || ((layer->keys_set | layer->keys_taken) & key->bit) != 0;
+        if (pt_key_is_of_layer(key) && shown)
+            write_line(key, layer, false, out);
     }
 }
 
 pt_status pt_config_write(const pt_config *config, FILE *stream, pt_error *err) {
     pt_string out = {0};
-    for (size_t s = 0; s < pt_section_count; s++) {
+    for (size_t s = 0; s < PT_SECTION_COUNT; s++) {
         const char *section = pt_sections[s].name;
         if (strcmp(section, "layer") != 0) {
             write_section(config, section, &out);
@@ -123,7 +122,7 @@ pt_status pt_config_write_reference(FILE *stream, pt_error *err) {
         "unknown is an error. Lines have at most 199 bytes. Any key can be set on the command "
         "line: --set train.seed=2, --set layer.fc1.units=20.",
         &out);
-    for (size_t s = 0; s < pt_section_count; s++) {
+    for (size_t s = 0; s < PT_SECTION_COUNT; s++) {
         const char *section = pt_sections[s].name;
         pt_string_add(&out, "\n");
         write_comment(pt_sections[s].help, &out);
