@@ -35,6 +35,12 @@ static void random_block(uint64_t seed, pt_stream stream, uint64_t step, uint64_
     pt_philox4x32(counter, key, out);
 }
 
+/* The top half of the 128-bit product: a uniform 64-bit word times a bound is uniform below it. */
+static uint64_t multiply_high(uint64_t a, uint64_t b) {
+    __extension__ typedef unsigned __int128 u128;
+    return (uint64_t)((u128)a * b >> 64);
+}
+
 uint32_t pt_random_u32(uint64_t seed, pt_stream stream, uint64_t step, uint64_t index) {
     uint32_t block[4];
     random_block(seed, stream, step, index, block);
@@ -45,9 +51,7 @@ uint64_t pt_random_below(uint64_t seed, pt_stream stream, uint64_t step, uint64_
                          uint64_t bound) {
     uint32_t block[4];
     random_block(seed, stream, step, index, block);
-    uint64_t word = (uint64_t)block[1] << 32 | block[0];
-    __extension__ typedef unsigned __int128 u128;
-    return (uint64_t)((u128)word * bound >> 64);
+    return multiply_high((uint64_t)block[1] << 32 | block[0], bound);
 }
 
 float pt_random_uniform(uint64_t seed, pt_stream stream, uint64_t step, uint64_t index) {
@@ -100,20 +104,40 @@ float pt_random_normal(uint64_t seed, pt_stream stream, uint64_t step, uint64_t 
     return (float)(sqrt(-2 * log_exact_steps(u1)) * cos_turns(u2));
 }
 
+/* A keyed hash of `x` onto 0..bound-1: two rounds of multiplication, whose constants are those of
+ * SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), then the top of a third. */
+static uint64_t hash_below(uint64_t x, uint64_t key, uint64_t bound) {
+    uint64_t z = (x ^ key) * UINT64_C(0xBF58476D1CE4E5B9);
+    z = (z ^ z >> 32) * UINT64_C(0x94D049BB133111EB);
+    return multiply_high(z, bound);
+}
+
 uint64_t pt_permute(uint64_t seed, uint64_t epoch, uint64_t n, uint64_t i) {
-    unsigned half = 1;
-    while (half < 31 && (UINT64_C(1) << (2 * half)) < n)
-        half++;
-    const uint64_t mask = (UINT64_C(1) << half) - 1;
-    do { /* walk the cycle until it comes back below n; fewer than four turns on average */
-        uint64_t left = i >> half, right = i & mask;
-        for (uint64_t round = 0; round < 6; round++) {
-            uint64_t next =
-                left ^ (pt_random_u32(seed, PT_STREAM_SHUFFLE, epoch, round << 40 | right) & mask);
-            left = right;
-            right = next;
+    /* i = right * width + left on a grid barely larger than n, so that few walks are needed. An
+     * even width lets a round be an odd permutation; on an odd one only half of all orders would
+     * occur. */
+    uint64_t width = (uint64_t)sqrt((double)n);
+    while (width * width < n || width % 2 != 0)
+        width++;
+    const uint64_t height = (n + width - 1) / width;
+    /* Philox is for the key of the epoch alone: at one call a round it would cost more than the
+     * rest of fetching a row. Few rows need more rounds until all their orders are equally likely.
+     */
+    const int rounds = n < 256 ? 20 : 8;
+    uint32_t block[4];
+    random_block(seed, PT_STREAM_SHUFFLE, epoch, 0, block);
+    const uint64_t key0 = (uint64_t)block[1] << 32 | block[0];
+    const uint64_t key1 = (uint64_t)block[3] << 32 | block[2];
+    do {
+        uint64_t left = i % width, right = i / width, weyl = 0;
+        for (int round = 0; round < rounds; round += 2) {
+            left += hash_below(right, key0 + weyl, width);
+            left -= left >= width ? width : 0;
+            right += hash_below(left, key1 + weyl, height);
+            right -= right >= height ? height : 0;
+            weyl += UINT64_C(0x9E3779B97F4A7C15);
         }
-        i = left << half | right;
-    } while (i >= n);
+        i = right * width + left;
+    } while (i >= n); /* walk the cycle until it comes back below n */
     return i;
 }
