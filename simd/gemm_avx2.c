@@ -1,0 +1,140 @@
+/* gemm_avx2.c: matrix products in 256-bit vectors.
+ *
+ * 16 registers of 8 floats. The main tile is 6 x 16: 12 accumulators, 2 registers of B, the rest
+ * for broadcasts of A; 12 FMAs for 8 loads. 4 x 24 takes an odd last vector or few rows, 2 x 32 the
+ * fewest, x 8 few columns.
+ *
+ * Loop structure: gemm_blocked.c; register tiles: gemm_tile_body.h.
+ */
+#include "simd/kernels_internal.h"
+
+#include <immintrin.h>
+
+enum { LANES = 8 };
+typedef __m256 vec;
+typedef __m256i vec_mask;
+
+static inline vec vec_zero(void) {
+    return _mm256_setzero_ps();
+}
+static inline vec vec_broadcast(const float *x) {
+    return _mm256_broadcast_ss(x);
+}
+static inline vec vec_load(const float *x) {
+    return _mm256_loadu_ps(x);
+}
+static inline void vec_store(float *x, vec v) {
+    _mm256_storeu_ps(x, v);
+}
+static inline vec vec_load_masked(vec_mask mask, const float *x) {
+    return _mm256_maskload_ps(x, mask);
+}
+static inline void vec_store_masked(vec_mask mask, float *x, vec v) {
+    _mm256_maskstore_ps(x, mask, v);
+}
+static inline vec_mask vec_first(size_t n) {
+    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), lane);
+}
+static inline vec vec_fma(vec a, vec b, vec c) {
+    return _mm256_fmadd_ps(a, b, c);
+}
+static inline vec vec_add(vec a, vec b) {
+    return _mm256_add_ps(a, b);
+}
+
+#define TILE_LIST(X)                                                                               \
+    X(1, 8)                                                                                        \
+    X(2, 8) X(3, 8) X(4, 8) X(5, 8) X(6, 8) X(7, 8) X(8, 8) X(9, 8) X(10, 8) X(11, 8) X(12, 8)     \
+        X(1, 16) X(2, 16) X(3, 16) X(4, 16) X(5, 16) X(6, 16) X(1, 24) X(2, 24) X(3, 24) X(4, 24)  \
+            X(1, 32) X(2, 32)
+
+#include "simd/gemm_tile_body.h"
+
+#define DEFINE_TILE(r, c)                                                                          \
+    static void pt_sgemm_rows_##r##x##c##_avx2(const pt_gemm_tile *tile) {                         \
+        tile_rows(tile, r, c / LANES);                                                             \
+    }                                                                                              \
+    static void pt_sgemm_columns_##r##x##c##_avx2(const pt_gemm_tile *tile) {                      \
+        tile_columns(tile, r, c / LANES);                                                          \
+    }
+TILE_LIST(DEFINE_TILE)
+
+/* panel[l][j] = b[j][l] for 8 x 8 floats in registers: rows i and i + 4 share a register, so that
+ * what remains is a 4 x 4 transpose within each half. */
+static void transpose_8x8(const float *b, size_t ldb, size_t n, vec_mask columns, size_t k,
+                          float *panel, size_t width) {
+    vec r[8], t[8];
+    UNROLL for (size_t i = 0; i < 8; i++) r[i] =
+        i < n ? vec_load_masked(columns, b + i * ldb) : vec_zero();
+    UNROLL for (size_t i = 0; i < 4; i++) {
+        t[i] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x20);     /* columns 0-3 */
+        t[i + 4] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x31); /* columns 4-7 */
+    }
+    UNROLL for (size_t h = 0; h < 8; h += 4) {
+        __m256d low01 = _mm256_castps_pd(_mm256_unpacklo_ps(t[h], t[h + 1]));
+        __m256d low23 = _mm256_castps_pd(_mm256_unpacklo_ps(t[h + 2], t[h + 3]));
+        __m256d high01 = _mm256_castps_pd(_mm256_unpackhi_ps(t[h], t[h + 1]));
+        __m256d high23 = _mm256_castps_pd(_mm256_unpackhi_ps(t[h + 2], t[h + 3]));
+        r[h] = _mm256_castpd_ps(_mm256_unpacklo_pd(low01, low23));
+        r[h + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(low01, low23));
+        r[h + 2] = _mm256_castpd_ps(_mm256_unpacklo_pd(high01, high23));
+        r[h + 3] = _mm256_castpd_ps(_mm256_unpackhi_pd(high01, high23));
+    }
+    UNROLL for (size_t l = 0; l < 8; l++) if (l < k) vec_store(panel + l * width, r[l]);
+}
+
+static void pack_transposed(size_t n, size_t k, const float *b, size_t ldb, float *panel,
+                            size_t width) {
+    for (size_t j = 0; j < n; j += LANES) {
+        size_t rows = n - j < LANES ? n - j : LANES;
+        for (size_t l = 0; l < k; l += LANES) {
+            size_t columns = k - l < LANES ? k - l : LANES;
+            transpose_8x8(b + j * ldb + l, ldb, rows, vec_first(columns), columns,
+                          panel + l * width + j, width);
+        }
+    }
+}
+
+#define ROWS_TILE(r, c)    .rows[c / LANES][r] = pt_sgemm_rows_##r##x##c##_avx2,
+#define COLUMNS_TILE(r, c) .columns[c / LANES][r] = pt_sgemm_columns_##r##x##c##_avx2,
+static const pt_gemm_tiles tiles_avx2 = {
+    .lanes = LANES,
+    .max_rows = {0, 12, 6, 4, 2},
+    .panel_floats = 4096, /* 16 KB of an L1 of 32 (Haswell to Zen 4): 256 rows of 16 */
+    .pack_transposed = pack_transposed,
+    TILE_LIST(ROWS_TILE) TILE_LIST(COLUMNS_TILE)};
+
+static size_t sgemm_scratch_avx2(pt_gemm_form form, size_t m, size_t n, size_t k) {
+    return pt_gemm_blocked_scratch(&tiles_avx2, form, m, n, k);
+}
+
+static void pt_sgemm_nn_avx2(size_t m, size_t n, size_t k, const float *a, size_t lda,
+                             const float *b, size_t ldb, const float *bias, float *c, size_t ldc,
+                             void *scratch) {
+    pt_gemm_blocked_rows(&tiles_avx2, false, m, n, k, a, lda, b, ldb, bias, c, ldc, scratch);
+}
+
+static void pt_sgemm_nt_avx2(size_t m, size_t n, size_t k, const float *a, size_t lda,
+                             const float *b, size_t ldb, float *c, size_t ldc, void *scratch) {
+    pt_gemm_blocked_rows(&tiles_avx2, true, m, n, k, a, lda, b, ldb, NULL, c, ldc, scratch);
+}
+
+static void pt_sgemm_tn_avx2(size_t m, size_t n, const pt_shards *shards, const float *a,
+                             size_t lda, const float *b, size_t ldb, float *c, size_t ldc,
+                             void *scratch) {
+    pt_gemm_blocked_columns(&tiles_avx2, m, n, shards, a, lda, b, ldb, c, ldc, scratch);
+}
+
+static void pt_column_sum_avx2(size_t n, const pt_shards *shards, const float *x, size_t ldx,
+                               float *out) {
+    sum_all_columns(n, shards, x, ldx, out);
+}
+
+void pt_gemm_init_avx2(pt_kernels *kernels) {
+    kernels->sgemm_scratch = sgemm_scratch_avx2;
+    kernels->sgemm_nn = pt_sgemm_nn_avx2;
+    kernels->sgemm_nt = pt_sgemm_nt_avx2;
+    kernels->sgemm_tn = pt_sgemm_tn_avx2;
+    kernels->column_sum = pt_column_sum_avx2;
+}

@@ -1,0 +1,151 @@
+/* gemm_avx512.c: matrix products in 512-bit vectors.
+ *
+ * 32 registers of 16 floats. The main tile is 14 x 32: 28 accumulators, 2 registers of B, 1
+ * broadcast of A; 28 FMAs for 16 loads, so that two FMA ports are busy every cycle while the two
+ * load ports are half idle. 6 x 64 and 9 x 48 are for matrices of few rows, x 16 for those of few
+ * columns. In the x 16 tiles the broadcast is part of the FMA (an embedded broadcast), since it
+ * serves only one. The last vector of a row is masked.
+ *
+ * Loop structure: gemm_blocked.c; register tiles: gemm_tile_body.h.
+ */
+#include "simd/kernels_internal.h"
+
+#include <immintrin.h>
+
+enum { LANES = 16 };
+typedef __m512 vec;
+typedef __mmask16 vec_mask;
+
+static inline vec vec_zero(void) {
+    return _mm512_setzero_ps();
+}
+static inline vec vec_broadcast(const float *x) {
+    return _mm512_set1_ps(*x);
+}
+static inline vec vec_load(const float *x) {
+    return _mm512_loadu_ps(x);
+}
+static inline void vec_store(float *x, vec v) {
+    _mm512_storeu_ps(x, v);
+}
+static inline vec vec_load_masked(vec_mask mask, const float *x) {
+    return _mm512_maskz_loadu_ps(mask, x);
+}
+static inline void vec_store_masked(vec_mask mask, float *x, vec v) {
+    _mm512_mask_storeu_ps(x, mask, v);
+}
+static inline vec_mask vec_first(size_t n) {
+    return (vec_mask)((1u << n) - 1u);
+}
+static inline vec vec_fma(vec a, vec b, vec c) {
+    return _mm512_fmadd_ps(a, b, c);
+}
+static inline vec vec_add(vec a, vec b) {
+    return _mm512_add_ps(a, b);
+}
+
+#define TILE_LIST(X)                                                                               \
+    X(1, 16)                                                                                       \
+    X(2, 16) X(3, 16) X(4, 16) X(5, 16) X(6, 16) X(7, 16) X(8, 16) X(9, 16) X(10, 16) X(11, 16)    \
+        X(12, 16) X(1, 32) X(2, 32) X(3, 32) X(4, 32) X(5, 32) X(6, 32) X(7, 32) X(8, 32) X(9, 32) \
+            X(10, 32) X(11, 32) X(12, 32) X(13, 32) X(14, 32) X(1, 48) X(2, 48) X(3, 48) X(4, 48)  \
+                X(5, 48) X(6, 48) X(7, 48) X(8, 48) X(9, 48) X(1, 64) X(2, 64) X(3, 64) X(4, 64)   \
+                    X(5, 64) X(6, 64)
+
+#include "simd/gemm_tile_body.h"
+
+#define DEFINE_TILE(r, c)                                                                          \
+    static void pt_sgemm_rows_##r##x##c##_avx512(const pt_gemm_tile *tile) {                       \
+        tile_rows(tile, r, c / LANES);                                                             \
+    }                                                                                              \
+    static void pt_sgemm_columns_##r##x##c##_avx512(const pt_gemm_tile *tile) {                    \
+        tile_columns(tile, r, c / LANES);                                                          \
+    }
+TILE_LIST(DEFINE_TILE)
+
+/* panel[l][j] = b[j][l] for 16 x 16 floats in registers: pairs of rows are interleaved by floats,
+ * then by pairs of floats, then 128-bit quarters are exchanged twice. */
+static void transpose_16x16(const float *b, size_t ldb, size_t n, vec_mask columns, size_t k,
+                            float *panel, size_t width) {
+    vec r[16], t[16];
+    UNROLL for (size_t i = 0; i < 16; i++) r[i] =
+        i < n ? _mm512_maskz_loadu_ps(columns, b + i * ldb) : vec_zero();
+    UNROLL for (size_t i = 0; i < 16; i += 2) {
+        t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
+        t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
+    }
+    UNROLL for (size_t i = 0; i < 16; i += 4) {
+        /* r[i + q]: in quarter p, column 4 p + q of rows i .. i + 3 */
+        for (size_t h = 0; h < 2; h++) {
+            __m512d low = _mm512_castps_pd(t[i + h]), high = _mm512_castps_pd(t[i + h + 2]);
+            r[i + 2 * h] = _mm512_castpd_ps(_mm512_unpacklo_pd(low, high));
+            r[i + 2 * h + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low, high));
+        }
+    }
+    UNROLL for (size_t q = 0; q < 4; q++) {
+        vec low_even = _mm512_shuffle_f32x4(r[q], r[q + 4], 0x88); /* columns q, q + 8; rows 0-7 */
+        vec low_odd = _mm512_shuffle_f32x4(r[q], r[q + 4], 0xdd);  /* columns q + 4, q + 12 */
+        vec high_even = _mm512_shuffle_f32x4(r[q + 8], r[q + 12], 0x88); /* rows 8-15 */
+        vec high_odd = _mm512_shuffle_f32x4(r[q + 8], r[q + 12], 0xdd);
+        t[q] = _mm512_shuffle_f32x4(low_even, high_even, 0x88);
+        t[q + 4] = _mm512_shuffle_f32x4(low_odd, high_odd, 0x88);
+        t[q + 8] = _mm512_shuffle_f32x4(low_even, high_even, 0xdd);
+        t[q + 12] = _mm512_shuffle_f32x4(low_odd, high_odd, 0xdd);
+    }
+    UNROLL for (size_t l = 0; l < 16; l++) if (l < k) vec_store(panel + l * width, t[l]);
+}
+
+static void pack_transposed(size_t n, size_t k, const float *b, size_t ldb, float *panel,
+                            size_t width) {
+    for (size_t j = 0; j < n; j += LANES) {
+        size_t rows = n - j < LANES ? n - j : LANES;
+        for (size_t l = 0; l < k; l += LANES) {
+            size_t columns = k - l < LANES ? k - l : LANES;
+            transpose_16x16(b + j * ldb + l, ldb, rows, vec_first(columns), columns,
+                            panel + l * width + j, width);
+        }
+    }
+}
+
+#define ROWS_TILE(r, c)    .rows[c / LANES][r] = pt_sgemm_rows_##r##x##c##_avx512,
+#define COLUMNS_TILE(r, c) .columns[c / LANES][r] = pt_sgemm_columns_##r##x##c##_avx512,
+static const pt_gemm_tiles tiles_avx512 = {
+    .lanes = LANES,
+    .max_rows = {0, 12, 14, 9, 6},
+    .panel_floats = 8192, /* 32 KB of an L1 of 48 (Sapphire Rapids, Zen 5): 256 rows of 32 */
+    .pack_transposed = pack_transposed,
+    TILE_LIST(ROWS_TILE) TILE_LIST(COLUMNS_TILE)};
+
+static size_t sgemm_scratch_avx512(pt_gemm_form form, size_t m, size_t n, size_t k) {
+    return pt_gemm_blocked_scratch(&tiles_avx512, form, m, n, k);
+}
+
+static void pt_sgemm_nn_avx512(size_t m, size_t n, size_t k, const float *a, size_t lda,
+                               const float *b, size_t ldb, const float *bias, float *c, size_t ldc,
+                               void *scratch) {
+    pt_gemm_blocked_rows(&tiles_avx512, false, m, n, k, a, lda, b, ldb, bias, c, ldc, scratch);
+}
+
+static void pt_sgemm_nt_avx512(size_t m, size_t n, size_t k, const float *a, size_t lda,
+                               const float *b, size_t ldb, float *c, size_t ldc, void *scratch) {
+    pt_gemm_blocked_rows(&tiles_avx512, true, m, n, k, a, lda, b, ldb, NULL, c, ldc, scratch);
+}
+
+static void pt_sgemm_tn_avx512(size_t m, size_t n, const pt_shards *shards, const float *a,
+                               size_t lda, const float *b, size_t ldb, float *c, size_t ldc,
+                               void *scratch) {
+    pt_gemm_blocked_columns(&tiles_avx512, m, n, shards, a, lda, b, ldb, c, ldc, scratch);
+}
+
+static void pt_column_sum_avx512(size_t n, const pt_shards *shards, const float *x, size_t ldx,
+                                 float *out) {
+    sum_all_columns(n, shards, x, ldx, out);
+}
+
+void pt_gemm_init_avx512(pt_kernels *kernels) {
+    kernels->sgemm_scratch = sgemm_scratch_avx512;
+    kernels->sgemm_nn = pt_sgemm_nn_avx512;
+    kernels->sgemm_nt = pt_sgemm_nt_avx512;
+    kernels->sgemm_tn = pt_sgemm_tn_avx512;
+    kernels->column_sum = pt_column_sum_avx512;
+}

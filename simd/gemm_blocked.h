@@ -1,0 +1,77 @@
+/* gemm_blocked.h: the seam between the blocked matrix product (gemm_blocked.c, the same for every
+ * instruction set) and the register tiles (gemm_tile_body.h, compiled once per instruction set).
+ *
+ * A tile is a small block of C that lives in registers while it is computed: `rows` x
+ * `vectors * lanes` accumulators. The tile functions know registers, masks and the numeric
+ * contract; the blocked loops know caches. Words used throughout: panel   all of B's rows (or a
+ * block of them) for the columns of one tile, packed so that a row of it is contiguous: [k][vectors
+ * * lanes], zeros beyond the last column block   a range of k, or of rows of A, chosen to fit a
+ * cache
+ */
+#ifndef PT_SIMD_GEMM_BLOCKED_H
+#define PT_SIMD_GEMM_BLOCKED_H
+
+#include "simd/kernels.h"
+
+#include <stdbool.h>
+
+enum {
+    PT_GEMM_MAX_VECTORS = 4, /* widest tile, in vectors */
+    PT_GEMM_MAX_ROWS = 14,   /* tallest tile */
+    PT_GEMM_LINE = 16,       /* floats in a cache line */
+};
+
+/* What one call of a tile function computes. */
+typedef struct pt_gemm_tile {
+    size_t columns; /* valid columns: (vectors - 1) * lanes + 1 .. vectors * lanes */
+    const float *a; /* rows form: element (i, l) at a[i * lda + l]; columns form: a[l * lda + i] */
+    size_t lda;
+    float *c;
+    size_t ldc;
+    const float *c_next; /* where the next tile will be, prefetched (any address is harmless) */
+
+    const float *b; /* B's rows where they lie, or NULL: read the packed panel */
+    size_t ldb;
+    float *panel; /* written while b is read if not NULL; read if b is NULL */
+
+    const float *prefetch; /* one line a step of k is prefetched, for the next panel */
+    size_t prefetch_stride;
+
+    /* rows form only: this block of k */
+    size_t k;
+    const float *bias; /* where the chain starts unless resume is set; NULL: +0 */
+    bool resume;       /* go on from C, as an earlier block of k left it */
+    bool finish;       /* the chain ends here: add +0.0f */
+
+    /* columns form only: all of k, in shards; a and b point at the first shard's first row */
+    const pt_shards *shards;
+} pt_gemm_tile;
+
+typedef void (*pt_gemm_tile_function)(const pt_gemm_tile *tile);
+
+/* The tiles of one instruction set, and the sizes that suit it. */
+typedef struct pt_gemm_tiles {
+    size_t lanes;                             /* floats in a vector */
+    size_t max_rows[PT_GEMM_MAX_VECTORS + 1]; /* tallest tile of so many vectors */
+    size_t panel_floats;                      /* a packed panel's size, for L1 */
+    /* [vectors][rows] */
+    pt_gemm_tile_function rows[PT_GEMM_MAX_VECTORS + 1][PT_GEMM_MAX_ROWS + 1];
+    pt_gemm_tile_function columns[PT_GEMM_MAX_VECTORS + 1][PT_GEMM_MAX_ROWS + 1];
+    /* panel[l * width + j] = b[j * ldb + l] for j < n, l < k; zeros for n <= j < width; width is a
+     * multiple of lanes. */
+    void (*pack_transposed)(size_t n, size_t k, const float *b, size_t ldb, float *panel,
+                            size_t width);
+} pt_gemm_tiles;
+
+/* The table's functions, given the tiles (see kernels.h). nn and nt are one loop nest: `transposed`
+ * says that B is [n x k]. */
+size_t pt_gemm_blocked_scratch(const pt_gemm_tiles *tiles, pt_gemm_form form, size_t m, size_t n,
+                               size_t k);
+void pt_gemm_blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m, size_t n, size_t k,
+                          const float *a, size_t lda, const float *b, size_t ldb, const float *bias,
+                          float *c, size_t ldc, void *scratch);
+void pt_gemm_blocked_columns(const pt_gemm_tiles *tiles, size_t m, size_t n,
+                             const pt_shards *shards, const float *a, size_t lda, const float *b,
+                             size_t ldb, float *c, size_t ldc, void *scratch);
+
+#endif

@@ -1,0 +1,523 @@
+/* test_gemm.c: the matrix products and column sums of every instruction set against the scalar
+ * reference, bit for bit: all tails, strides, alignments, shard trees; nothing written or used
+ * outside of what is asked for. The reference itself is checked against products in double
+ * precision and the shard tree against its recursive definition.
+ */
+#include "harness.h"
+
+#include "0_base/philox.h"
+#include "simd/kernels.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { GUARD = 64 };                       /* floats before and after each buffer */
+static const uint32_t CANARY = 0x7fc0dead; /* a NaN: whoever computes with it, shows */
+
+/* --- buffers: guarded, misaligned on request, freed at the end of a case --- */
+
+typedef struct matrix {
+    float *block, *data; /* data = block + GUARD + misalignment */
+    size_t rows, columns, stride, size;
+} matrix;
+
+static uint64_t next_index;
+
+static uint32_t random_bits(void) {
+    return pt_random_u32(7, PT_STREAM_CHECK, 0, next_index++);
+}
+
+static size_t random_below(size_t bound) {
+    return (size_t)((uint64_t)random_bits() * bound >> 32);
+}
+
+static matrix matrix_new(size_t rows, size_t columns, size_t stride, size_t misalignment) {
+    matrix x = {.rows = rows, .columns = columns, .stride = stride};
+    x.size = GUARD + misalignment + rows * stride + GUARD;
+    x.block = aligned_alloc(64, (x.size * sizeof(float) + 63) / 64 * 64);
+    REQUIRE(x.block != NULL);
+    for (size_t i = 0; i < x.size; i++)
+        memcpy(&x.block[i], &CANARY, sizeof CANARY);
+    x.data = x.block + GUARD + misalignment;
+    return x;
+}
+
+/* Normal-range values of mixed sizes, with exact zeros of both signs in `zeros` of 8 places. */
+static void matrix_fill(matrix *x, size_t zeros) {
+    for (size_t i = 0; i < x->rows; i++) {
+        for (size_t j = 0; j < x->columns; j++) {
+            uint32_t bits = random_bits();
+            float value = ldexpf((float)(bits >> 8) - 8388608.0f, -23 - (int)(bits & 7));
+            if ((bits >> 3) % 8 < zeros)
+                value = bits & 1 ? -0.0f : 0.0f;
+            x->data[i * x->stride + j] = value;
+        }
+    }
+}
+
+static void matrix_free(matrix *x) {
+    free(x->block);
+}
+
+/* Every float outside of the rows x columns still holds the canary. */
+static bool guards_intact(const matrix *x) {
+    const size_t start = (size_t)(x->data - x->block);
+    for (size_t i = 0; i < x->size; i++) {
+        bool inside = i >= start && i < start + x->rows * x->stride &&
+                      (i - start) % (x->stride ? x->stride : 1) < x->columns;
+        if (!inside && memcmp(&x->block[i], &CANARY, sizeof CANARY) != 0)
+            return false;
+    }
+    return true;
+}
+
+static bool same_bits(const matrix *x, const matrix *y) {
+    for (size_t i = 0; i < x->rows; i++)
+        if (memcmp(x->data + i * x->stride, y->data + i * y->stride, x->columns * sizeof(float)))
+            return false;
+    return true;
+}
+
+/* --- shards --- */
+
+typedef struct shard_plan {
+    uint32_t row[PT_MAX_SHARDS + 1];
+    uint8_t merges[PT_MAX_SHARDS];
+    pt_shards shards;
+} shard_plan;
+
+/* The tree by its definition: the sum of shards lo .. hi - 1 is the shard itself, or the sum of its
+ * lower half plus the sum of its upper half. Walking it left to right, a node is merged right after
+ * its last leaf. */
+static void build_tree(shard_plan *plan, size_t lo, size_t hi) {
+    if (hi - lo == 1)
+        return;
+    size_t mid = lo + (hi - lo) / 2;
+    build_tree(plan, lo, mid);
+    build_tree(plan, mid, hi);
+    plan->merges[hi - 1]++;
+}
+
+static void plan_init(shard_plan *plan, size_t count) {
+    memset(plan, 0, sizeof *plan);
+    build_tree(plan, 0, count);
+    plan->shards = (pt_shards){count, plan->row, plan->merges};
+}
+
+/* `rows` cut as evenly as they go, starting at row `first`. */
+static void plan_even(shard_plan *plan, size_t count, size_t first, size_t rows) {
+    plan_init(plan, count);
+    for (size_t s = 0; s <= count; s++)
+        plan->row[s] = (uint32_t)(first + s * rows / count);
+}
+
+/* Cut at random places, so that some shards are empty. */
+static void plan_uneven(shard_plan *plan, size_t count, size_t first, size_t rows) {
+    plan_init(plan, count);
+    plan->row[0] = (uint32_t)first;
+    for (size_t s = 1; s <= count; s++) {
+        size_t left = first + rows - plan->row[s - 1];
+        size_t take = s == count ? left : random_below(left + 1) * random_below(2);
+        plan->row[s] = plan->row[s - 1] + (uint32_t)take;
+    }
+}
+
+/* --- one case: shape and circumstances --- */
+
+typedef struct gemm_case {
+    pt_gemm_form form;
+    size_t m, n, k;
+    size_t padding;      /* of every row, in floats */
+    size_t misalignment; /* of every pointer, in floats */
+    size_t zeros;        /* eighths of A that are zeros */
+    bool bias;
+    const pt_shards *shards; /* tn */
+    bool random_strides;     /* strides that are multiples of a page instead of padding */
+} gemm_case;
+
+static size_t stride_of(const gemm_case *g, size_t columns) {
+    return g->random_strides ? (columns + 1023) / 1024 * 1024 : columns + g->padding;
+}
+
+static void run(const pt_kernels *kernels, const gemm_case *g, const matrix *a, const matrix *b,
+                const float *bias, const matrix *c, void *scratch) {
+    switch (g->form) {
+    case PT_GEMM_NN:
+        kernels->sgemm_nn(g->m, g->n, g->k, a->data, a->stride, b->data, b->stride, bias, c->data,
+                          c->stride, scratch);
+        break;
+    case PT_GEMM_NT:
+        kernels->sgemm_nt(g->m, g->n, g->k, a->data, a->stride, b->data, b->stride, c->data,
+                          c->stride, scratch);
+        break;
+    case PT_GEMM_TN:
+        kernels->sgemm_tn(g->m, g->n, g->shards, a->data, a->stride, b->data, b->stride, c->data,
+                          c->stride, scratch);
+        break;
+    }
+}
+
+static const char *const form_names[] = {"nn", "nt", "tn"};
+
+/* Runs the case on the reference and on every variant, and compares. */
+static void check_case(const gemm_case *g) {
+    const size_t first = g->form == PT_GEMM_TN ? g->shards->row[0] : 0;
+    const size_t a_rows = g->form == PT_GEMM_TN ? first + g->k : g->m;
+    const size_t a_columns = g->form == PT_GEMM_TN ? g->m : g->k;
+    const size_t b_rows = g->form == PT_GEMM_NT ? g->n : first + g->k;
+    const size_t b_columns = g->form == PT_GEMM_NT ? g->k : g->n;
+    matrix a = matrix_new(a_rows, a_columns, stride_of(g, a_columns), g->misalignment);
+    matrix b = matrix_new(b_rows, b_columns, stride_of(g, b_columns), g->misalignment);
+    matrix bias = matrix_new(1, g->n, g->n, g->misalignment);
+    matrix expected = matrix_new(g->m, g->n, stride_of(g, g->n), 0);
+    matrix_fill(&a, g->zeros);
+    matrix_fill(&b, 1);
+    matrix_fill(&bias, 2);
+    run(pt_kernels_get(PT_ISA_SCALAR), g, &a, &b, g->bias ? bias.data : NULL, &expected, NULL);
+    CHECK(guards_intact(&expected));
+
+    for (int isa = PT_ISA_AVX2; isa < PT_ISA_COUNT; isa++) {
+        const pt_kernels *kernels = pt_kernels_get((pt_isa)isa);
+        if (!kernels)
+            continue;
+        matrix c = matrix_new(g->m, g->n, stride_of(g, g->n), g->misalignment);
+        size_t bytes = kernels->sgemm_scratch(g->form, g->m, g->n, g->k);
+        matrix scratch = matrix_new(1, bytes / sizeof(float), bytes / sizeof(float), 0);
+        run(kernels, g, &a, &b, g->bias ? bias.data : NULL, &c, scratch.data);
+        CHECK_MSG(bytes % sizeof(float) == 0 && same_bits(&c, &expected) && guards_intact(&c) &&
+                      guards_intact(&scratch),
+                  "%s %s %zu x %zu x %zu padding %zu misalignment %zu zeros %zu bias %d shards %zu"
+                  ": %s",
+                  kernels->isa, form_names[g->form], g->m, g->n, g->k, g->padding, g->misalignment,
+                  g->zeros, g->bias, g->shards ? g->shards->count : 0,
+                  !same_bits(&c, &expected) ? "bits differ"
+                  : !guards_intact(&c)      ? "wrote outside of C"
+                                            : "wrote outside of the scratch");
+        matrix_free(&c);
+        matrix_free(&scratch);
+    }
+    matrix_free(&a);
+    matrix_free(&b);
+    matrix_free(&bias);
+    matrix_free(&expected);
+}
+
+/* The case in all three forms; strides, alignment, zeros, bias and shards vary from call to call.
+ */
+static void check_shape(size_t m, size_t n, size_t k) {
+    for (int form = PT_GEMM_NN; form <= PT_GEMM_TN; form++) {
+        shard_plan plan;
+        size_t count = 1 + random_below(5);
+        if (random_below(2))
+            plan_even(&plan, count, random_below(3), k);
+        else
+            plan_uneven(&plan, count, random_below(3), k);
+        gemm_case g = {
+            .form = (pt_gemm_form)form,
+            .m = m,
+            .n = n,
+            .k = k,
+            .padding = random_below(2) * random_below(20),
+            .misalignment = random_below(2),
+            .zeros = random_below(8),
+            .bias = random_below(2),
+            .shards = form == PT_GEMM_TN ? &plan.shards : NULL,
+        };
+        check_case(&g);
+    }
+}
+
+static unsigned enter(void) {
+    next_index = 0;
+    return pt_float_environment_enter();
+}
+
+/* Every tile shape and one more in each direction: rows up to 15, columns up to 65. */
+TEST(gemm, every_tile_tail) {
+    unsigned previous = enter();
+    static const size_t depths[] = {0, 1, 2, 7, 16, 33};
+    for (size_t m = 1; m <= 15; m++)
+        for (size_t n = 1; n <= 65; n++)
+            check_shape(m, n, depths[random_below(6)]);
+    for (size_t n = 1; n <= 65; n++)
+        for (size_t d = 0; d < 6; d++)
+            check_shape(29, n, depths[d]);
+    pt_float_environment_leave(previous);
+}
+
+/* Odd sizes in each dimension, crossing the blocks of rows, columns and k of both vector widths. */
+TEST(gemm, odd_shapes) {
+    unsigned previous = enter();
+    static const size_t odd[] = {1, 7, 17, 63, 65, 127};
+    for (size_t i = 0; i < 6; i++)
+        for (size_t j = 0; j < 6; j++)
+            for (size_t l = 0; l < 6; l++)
+                check_shape(odd[i], odd[j], odd[l]);
+    static const size_t shapes[][3] = {
+        {100, 50, 784}, {784, 50, 100}, {100, 10, 50}, {100, 50, 10},  {513, 33, 5},
+        {1030, 17, 9},  {3, 1100, 40},  {65, 81, 257}, {29, 96, 320},  {29, 96, 321},
+        {31, 16, 641},  {12, 8, 1025},  {20, 49, 161}, {20, 64, 1000}, {5, 200, 300},
+        {2, 130, 700},  {1, 300, 513},  {40, 24, 430}, {130, 31, 511}, {9, 47, 214},
+    };
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        check_shape(shapes[i][0], shapes[i][1], shapes[i][2]);
+    pt_float_environment_leave(previous);
+}
+
+/* Rows a multiple of a page apart, where blocks of A are copied. */
+TEST(gemm, page_strides) {
+    unsigned previous = enter();
+    static const size_t shapes[][3] = {
+        {1, 70, 30}, {14, 64, 256}, {40, 100, 300}, {33, 65, 530}, {520, 70, 20}};
+    for (size_t i = 0; i < 5; i++) {
+        for (int form = PT_GEMM_NN; form <= PT_GEMM_TN; form++) {
+            shard_plan plan;
+            plan_even(&plan, 3, 0, shapes[i][2]);
+            gemm_case g = {.form = (pt_gemm_form)form,
+                           .m = shapes[i][0],
+                           .n = shapes[i][1],
+                           .k = shapes[i][2],
+                           .bias = true,
+                           .shards = form == PT_GEMM_TN ? &plan.shards : NULL,
+                           .random_strides = true};
+            check_case(&g);
+        }
+    }
+    pt_float_environment_leave(previous);
+}
+
+/* Shards of any number, even, uneven and empty, up to the deepest tree. */
+TEST(gemm, shard_trees) {
+    unsigned previous = enter();
+    static const size_t counts[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 17, 64, 255, 256};
+    static const size_t sizes[] = {0, 1, 5, 100, 300};
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        for (size_t j = 0; j < sizeof sizes / sizeof *sizes; j++) {
+            shard_plan even, uneven;
+            plan_even(&even, counts[i], 0, sizes[j]);
+            plan_uneven(&uneven, counts[i], 2, sizes[j]);
+            gemm_case g = {.form = PT_GEMM_TN, .m = 17, .n = 35, .k = sizes[j], .zeros = 4};
+            g.shards = &even.shards;
+            check_case(&g);
+            g.shards = &uneven.shards;
+            check_case(&g);
+        }
+    }
+    shard_plan plan; /* more rows than are packed */
+    plan_even(&plan, 4, 0, 4100);
+    check_case(
+        &(gemm_case){.form = PT_GEMM_TN, .m = 16, .n = 9, .k = 4100, .shards = &plan.shards});
+    pt_float_environment_leave(previous);
+}
+
+/* Sums that end in -0: all products are -0, so is the bias, or the last one is flushed to -0. */
+TEST(gemm, negative_zeros) {
+    unsigned previous = enter();
+    const float tiny = 0x1p-80f;
+    for (int isa = PT_ISA_SCALAR; isa < PT_ISA_COUNT; isa++) {
+        const pt_kernels *kernels = pt_kernels_get((pt_isa)isa);
+        if (!kernels)
+            continue;
+        matrix a = matrix_new(6, 6, 6, 0), b = matrix_new(6, 6, 6, 0), c = matrix_new(6, 6, 6, 0);
+        matrix bias = matrix_new(1, 6, 6, 0), expected = matrix_new(6, 6, 6, 0);
+        for (size_t i = 0; i < 36; i++) {
+            a.data[i] = i % 2 ? -tiny : -0.0f;
+            b.data[i] = i % 3 ? tiny : 0.0f;
+            expected.data[i] = 0.0f;
+            bias.data[i % 6] = -0.0f;
+        }
+        matrix scratch = matrix_new(1, 1 << 18, 1 << 18, 0);
+        shard_plan plan;
+        for (size_t shards = 1; shards <= 6; shards++) {
+            plan_even(&plan, shards, 0, 6);
+            for (int form = PT_GEMM_NN; form <= PT_GEMM_TN; form++) {
+                gemm_case g = {
+                    .form = (pt_gemm_form)form, .m = 6, .n = 6, .k = 6, .shards = &plan.shards};
+                run(kernels, &g, &a, &b, bias.data, &c, scratch.data);
+                CHECK_MSG(same_bits(&c, &expected), "%s %s", kernels->isa, form_names[form]);
+            }
+        }
+        matrix_free(&a);
+        matrix_free(&b);
+        matrix_free(&c);
+        matrix_free(&bias);
+        matrix_free(&expected);
+        matrix_free(&scratch);
+    }
+    /* Two shards whose sums are tiny and cancel to below the normal range: the tree's own flush. */
+    shard_plan plan;
+    for (size_t shards = 2; shards <= 5; shards++) {
+        plan_even(&plan, shards, 0, 2 * shards);
+        for (int isa = PT_ISA_SCALAR; isa < PT_ISA_COUNT; isa++) {
+            const pt_kernels *kernels = pt_kernels_get((pt_isa)isa);
+            if (!kernels)
+                continue;
+            float a[10], b[10], c = 1, expected = 1, scratch[4096];
+            for (size_t i = 0; i < 10; i++) {
+                a[i] = i / 2 % 2 ? 0x1.000002p-63f : -0x1.000004p-63f;
+                b[i] = i % 2 ? 0x1p-64f : 0x1p-63f;
+            }
+            pt_kernels_get(PT_ISA_SCALAR)
+                ->sgemm_tn(1, 1, &plan.shards, a, 1, b, 1, &expected, 1, NULL);
+            kernels->sgemm_tn(1, 1, &plan.shards, a, 1, b, 1, &c, 1, scratch);
+            CHECK_MSG(memcmp(&c, &expected, sizeof c) == 0, "%s: %a, expected %a", kernels->isa,
+                      (double)c, (double)expected);
+        }
+    }
+    pt_float_environment_leave(previous);
+}
+
+TEST(gemm, column_sums) {
+    unsigned previous = enter();
+    static const size_t counts[] = {1, 2, 3, 4, 7, 9, 64};
+    for (size_t n = 1; n <= 300; n += n < 140 ? 1 : 37) {
+        for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+            shard_plan plan;
+            size_t rows = random_below(120), first = random_below(3);
+            if (random_below(2))
+                plan_even(&plan, counts[i], first, rows);
+            else
+                plan_uneven(&plan, counts[i], first, rows);
+            matrix x = matrix_new(first + rows, n, n + random_below(2) * 5, random_below(2));
+            matrix expected = matrix_new(1, n, n, 0);
+            matrix_fill(&x, 1);
+            pt_kernels_get(PT_ISA_SCALAR)
+                ->column_sum(n, &plan.shards, x.data, x.stride, expected.data);
+            for (int isa = PT_ISA_AVX2; isa < PT_ISA_COUNT; isa++) {
+                const pt_kernels *kernels = pt_kernels_get((pt_isa)isa);
+                if (!kernels)
+                    continue;
+                matrix out = matrix_new(1, n, n, random_below(2));
+                kernels->column_sum(n, &plan.shards, x.data, x.stride, out.data);
+                CHECK_MSG(same_bits(&out, &expected) && guards_intact(&out),
+                          "%s n %zu shards %zu rows %zu", kernels->isa, n, counts[i], rows);
+                matrix_free(&out);
+            }
+            matrix_free(&x);
+            matrix_free(&expected);
+        }
+    }
+    pt_float_environment_leave(previous);
+}
+
+/* --- the reference itself --- */
+
+static double element(const gemm_case *g, const matrix *a, const matrix *b, size_t i, size_t j,
+                      size_t l) {
+    double x =
+        (double)(g->form == PT_GEMM_TN ? a->data[l * a->stride + i] : a->data[i * a->stride + l]);
+    double y =
+        (double)(g->form == PT_GEMM_NT ? b->data[j * b->stride + l] : b->data[l * b->stride + j]);
+    return x * y;
+}
+
+/* |error| of a chain of k roundings is at most k u (sum of |products|) (1 + small); Higham,
+ * "Accuracy and Stability of Numerical Algorithms", 3.1. */
+TEST(gemm, reference_is_a_product) {
+    unsigned previous = enter();
+    for (int form = PT_GEMM_NN; form <= PT_GEMM_TN; form++) {
+        shard_plan plan;
+        gemm_case g = {.form = (pt_gemm_form)form, .m = 13, .n = 70, .k = 45, .zeros = 3};
+        plan_even(&plan, 5, 0, g.k);
+        g.shards = &plan.shards;
+        bool tn = form == PT_GEMM_TN, nt = form == PT_GEMM_NT;
+        matrix a = matrix_new(tn ? g.k : g.m, tn ? g.m : g.k, tn ? g.m : g.k, 0);
+        matrix b = matrix_new(nt ? g.n : g.k, nt ? g.k : g.n, nt ? g.k : g.n, 0);
+        matrix bias = matrix_new(1, g.n, g.n, 0), c = matrix_new(g.m, g.n, g.n, 0);
+        matrix_fill(&a, 3);
+        matrix_fill(&b, 1);
+        matrix_fill(&bias, 1);
+        run(pt_kernels_get(PT_ISA_SCALAR), &g, &a, &b, bias.data, &c, NULL);
+        for (size_t i = 0; i < g.m; i++) {
+            for (size_t j = 0; j < g.n; j++) {
+                double sum = form == PT_GEMM_NN ? (double)bias.data[j] : 0, magnitude = fabs(sum);
+                for (size_t l = 0; l < g.k; l++) {
+                    sum += element(&g, &a, &b, i, j, l);
+                    magnitude += fabs(element(&g, &a, &b, i, j, l));
+                }
+                double error = fabs(sum - (double)c.data[i * c.stride + j]);
+                CHECK_MSG(error <= (double)(g.k + 1) * 0x1p-24 * magnitude * 1.001,
+                          "%s (%zu, %zu): error %g of %g", form_names[form], i, j, error,
+                          magnitude);
+            }
+        }
+        matrix_free(&a);
+        matrix_free(&b);
+        matrix_free(&bias);
+        matrix_free(&c);
+    }
+    pt_float_environment_leave(previous);
+}
+
+/* The sum of shards lo .. hi - 1 of column j of A (one row wide), by the definition of the tree. */
+static float tree_sum(const pt_shards *shards, const float *a, const float *b, size_t lo,
+                      size_t hi) {
+    if (hi - lo == 1) {
+        float sum = 0;
+        for (size_t row = shards->row[lo]; row < shards->row[hi]; row++)
+            sum = fmaf(a[row], b[row], sum);
+        return sum + 0.0f;
+    }
+    size_t mid = lo + (hi - lo) / 2;
+    float lower = tree_sum(shards, a, b, lo, mid);
+    return lower + tree_sum(shards, a, b, mid, hi);
+}
+
+TEST(gemm, reference_follows_the_tree) {
+    unsigned previous = enter();
+    bool order_matters = false;
+    for (size_t count = 1; count <= 64; count++) {
+        shard_plan plan;
+        plan_uneven(&plan, count, 0, 200);
+        matrix a = matrix_new(200, 1, 1, 0), b = matrix_new(200, 1, 1, 0);
+        matrix_fill(&a, 1);
+        matrix_fill(&b, 1);
+        float c, expected = tree_sum(&plan.shards, a.data, b.data, 0, count), flat = 0, sum;
+        pt_kernels_get(PT_ISA_SCALAR)
+            ->sgemm_tn(1, 1, &plan.shards, a.data, 1, b.data, 1, &c, 1, NULL);
+        CHECK_MSG(memcmp(&c, &expected, sizeof c) == 0, "%zu shards: %a, expected %a", count,
+                  (double)c, (double)expected);
+        for (size_t i = 0; i < 200; i++)
+            flat = fmaf(a.data[i], b.data[i], flat);
+        order_matters |= flat != c;
+
+        plan_even(&plan, count, 0, count);
+        for (size_t i = 0; i < count; i++)
+            b.data[i] = 1.0f;
+        expected = tree_sum(&plan.shards, a.data, b.data, 0, count);
+        pt_kernels_get(PT_ISA_SCALAR)->column_sum(1, &plan.shards, a.data, 1, &sum);
+        CHECK(memcmp(&sum, &expected, sizeof sum) == 0);
+        matrix_free(&a);
+        matrix_free(&b);
+    }
+    CHECK(order_matters); /* else this test could not tell a tree from a chain */
+    pt_float_environment_leave(previous);
+}
+
+/* Asking for more never gives less, and big matrices do not ask for their own size. */
+TEST(gemm, scratch_is_monotone_and_bounded) {
+    static const size_t sizes[] = {0, 1, 7, 16, 17, 63, 64, 65, 127, 256, 511, 784, 1024, 5000};
+    const size_t count = sizeof sizes / sizeof *sizes;
+    for (int isa = PT_ISA_SCALAR; isa < PT_ISA_COUNT; isa++) {
+        const pt_kernels *kernels = pt_kernels_get((pt_isa)isa);
+        if (!kernels)
+            continue;
+        for (int form = PT_GEMM_NN; form <= PT_GEMM_TN; form++) {
+            const pt_gemm_form f = (pt_gemm_form)form;
+            bool monotone = true;
+            for (size_t x = 0; x < count * count; x++) {
+                for (size_t i = 0; i + 1 < count; i++) {
+                    size_t p = sizes[x / count], q = sizes[x % count];
+                    size_t (*scratch)(pt_gemm_form, size_t, size_t, size_t) =
+                        kernels->sgemm_scratch;
+                    monotone &= scratch(f, sizes[i], p, q) <= scratch(f, sizes[i + 1], p, q);
+                    monotone &= scratch(f, p, sizes[i], q) <= scratch(f, p, sizes[i + 1], q);
+                    monotone &= scratch(f, p, q, sizes[i]) <= scratch(f, p, q, sizes[i + 1]);
+                }
+            }
+            CHECK_MSG(monotone, "%s %s", kernels->isa, form_names[form]);
+            CHECK(kernels->sgemm_scratch(f, 100000, 100000, 100000) <= 3u << 20);
+        }
+    }
+}
