@@ -41,10 +41,9 @@ double pt_graph_flops_forward(const pt_graph *graph);
 double pt_graph_flops_training(const pt_graph *graph);
 
 /* Graphviz DOT with shapes, parameter counts and FLOPs per node; with a `tape` that holds one
- * forward and backward pass of `rows` rows, also the value and the gradient of small nodes, as in
- * the figures of the book. `tape` NULL: structure only. */
+ * forward and backward pass, also the value and the gradient of the first row, as in the figures of
+ * the book. `tape` NULL: structure only. */
 struct pt_tape;
-void pt_graph_write_dot(const pt_graph *graph, const struct pt_tape *tape, size_t rows,
-                        FILE *stream);
+void pt_graph_write_dot(const pt_graph *graph, const struct pt_tape *tape, FILE *stream);
 
 #endif

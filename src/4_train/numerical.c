@@ -6,7 +6,7 @@
 #include "3_graph/tape.h"
 #include "4_train/workers.h"
 
-#include <string.h>
+#include <math.h>
 
 /* One worker's own copy of the network: its parameters are nudged one at a time. */
 typedef struct replica {
@@ -29,12 +29,27 @@ static double loss_from(const job *j, const replica *r, size_t node) {
                              j->batch->target, node);
 }
 
+/* dL/dw of parameter `index`, whose node is `node`; `base` is the loss where it stands. */
+static double slope(const job *j, const replica *r, size_t index, size_t node, double base) {
+    const double kept = r->params[index];
+    double above, below, h = PT_NUMERICAL_STEP;
+    for (int attempt = 0; attempt < 3; attempt++, h /= 32) {
+        r->params[index] = kept + h;
+        above = loss_from(j, r, node);
+        r->params[index] = kept - h;
+        below = loss_from(j, r, node);
+        if (fabs(above + below - 2 * base) <= 0.01 * fabs(above - below) + 1e-13 * fabs(base))
+            break; /* smooth: both halves agree */
+    }
+    r->params[index] = kept;
+    return (above - below) / (2 * h);
+}
+
 static void differentiate(void *context, size_t worker, size_t workers) {
     const job *j = context;
-    const double h = 1e-4;
     replica *r = &j->replicas[worker];
     size_t index = 0;
-    loss_from(j, r, 1);
+    const double base = loss_from(j, r, 1);
     for (size_t p = 0; p < j->graph->param_count; p++) {
         const pt_param *param = &j->graph->params[p];
         size_t count = param->rows * param->cols;
@@ -42,13 +57,7 @@ static void differentiate(void *context, size_t worker, size_t workers) {
         for (size_t e = 0; e < count; e++, index++) {
             if (index % workers != worker)
                 continue;
-            double kept = r->params[index];
-            r->params[index] = kept + h;
-            double above = loss_from(j, r, param->node);
-            r->params[index] = kept - h;
-            double below = loss_from(j, r, param->node);
-            r->params[index] = kept;
-            j->gradient[index] = (above - below) / (2 * h);
+            j->gradient[index] = slope(j, r, index, param->node, base);
         }
         loss_from(j, r, param->node); /* restore the values behind it */
     }

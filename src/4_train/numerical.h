@@ -1,13 +1,17 @@
 /* numerical.h: gradients by central differences in double precision: slow, and hard to get wrong.
  *
- * dL/dw = (L(w + h) - L(w - h)) / 2h with h = 1e-4 (Saito, section 4.3.1); truncation error h^2/6
- * times the third derivative, rounding error about 1e-16 / h.
+ * dL/dw = (L(w + h) - L(w - h)) / 2h (Saito, section 4.3.1). The truncation error is h^2/6 times
+ * the third derivative, the rounding error about 1e-16 / h; h = 1e-5 keeps both below 1e-10 here.
+ * Where a kink (of a ReLU) lies within h, the two halves of the difference disagree: then h is
+ * shortened.
  */
 #ifndef PT_TRAIN_NUMERICAL_H
 #define PT_TRAIN_NUMERICAL_H
 
 #include "2_data/batch.h"
 #include "3_graph/graph.h"
+
+#define PT_NUMERICAL_STEP 1e-5 /* h */
 
 /* Gradients of the mean loss of the first `rows` rows of the batch with respect to every parameter:
  * param_total doubles, parameter after parameter, rows x cols contiguous. `loss` receives the loss

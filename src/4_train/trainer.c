@@ -67,10 +67,11 @@ static pt_status make_buffers(pt_trainer *t, pt_error *err) {
     const size_t rows = t->config->train.batch_size;
     const bool one_hot = graph->loss->target == PT_TARGET_VALUES && t->dataset->classes > 0;
     t->params = pt_calloc_aligned(graph->block_size, sizeof(float));
+    t->kept_params = pt_calloc_aligned(graph->block_size, sizeof(float));
     t->workers = pt_calloc_aligned(t->threads, sizeof *t->workers);
     t->row_loss = pt_calloc_aligned(rows, sizeof(float));
     t->losses = pt_calloc(LOSS_CAPACITY, sizeof *t->losses);
-    bool ok = t->params && t->workers && t->row_loss && t->losses;
+    bool ok = t->params && t->kept_params && t->workers && t->row_loss && t->losses;
     for (size_t i = 0; i < t->optimizer->state_count && ok; i++)
         ok = (t->state[i] = pt_calloc_aligned(graph->block_size, sizeof(float))) != NULL;
     if (!ok)
@@ -118,9 +119,11 @@ static pt_status build(pt_trainer *t, pt_error *err) {
                                  config->train.batch_size);
     pt_shard_range_init(&t->shards, config->train.batch_size, config->parallel.shards, 0,
                         config->parallel.shards);
-    if ((status = make_buffers(t, err)) == PT_OK)
-        pt_graph_initialize(t->graph, config->train.seed, t->params);
-    return status;
+    if ((status = make_buffers(t, err)) != PT_OK)
+        return status;
+    pt_graph_initialize(t->graph, config->train.seed, t->params);
+    pt_trainer_keep(t);
+    return PT_OK;
 }
 
 pt_status pt_trainer_create(const pt_config *config, const pt_dataset *dataset,
@@ -156,6 +159,7 @@ void pt_trainer_free(pt_trainer *t) {
     pt_tape_destroy(&t->tape);
     pt_batch_destroy(&t->batch);
     pt_free(t->params);
+    pt_free(t->kept_params);
     pt_free(t->row_loss);
     pt_free(t->losses);
     pt_graph_free(t->graph);
@@ -240,6 +244,16 @@ pt_status pt_trainer_run(pt_trainer *t, uint64_t iterations, pt_error *err) {
         return pt_fail(err, PT_ERR_INTERRUPTED, "stopped after iteration %llu",
                        (unsigned long long)t->iteration);
     return PT_OK;
+}
+
+void pt_trainer_keep(pt_trainer *t) {
+    memcpy(t->kept_params, t->params, t->graph->block_size * sizeof *t->params);
+    t->kept_iteration = t->iteration;
+}
+
+void pt_trainer_restore_kept(pt_trainer *t) {
+    memcpy(t->params, t->kept_params, t->graph->block_size * sizeof *t->params);
+    t->iteration = t->kept_iteration;
 }
 
 uint64_t pt_trainer_iteration(const pt_trainer *t) {

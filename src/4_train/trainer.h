@@ -59,7 +59,8 @@ struct pt_trainer {
     atomic_bool stop;
     bool diverged;
 
-    void *numerical; /* workspace of `gradient = numerical`, or NULL */
+    float *kept_params; /* what pt_trainer_keep put aside */
+    uint64_t kept_iteration;
 };
 
 /* Rows, or units of any kind, of worker `worker`: [*begin, *end) of n, in multiples of `granule`.
@@ -71,6 +72,11 @@ void pt_partition(size_t n, size_t granule, size_t worker, size_t workers, size_
 void pt_train_region(pt_trainer *trainer, uint64_t last, pt_loader *loader);
 /* Counts the correctly classified rows of a split. */
 uint64_t pt_evaluate_region(pt_trainer *trainer, const pt_split *split, size_t rows);
+
+/* Copies the parameters aside, and back together with the iteration they belong to: the last good
+ * model, for when the loss goes wrong. The initial parameters are kept from the start. */
+void pt_trainer_keep(pt_trainer *trainer);
+void pt_trainer_restore_kept(pt_trainer *trainer);
 
 /* Mean gradients of the mini-batch of iteration `step`, by the same walks as training, into a
  * zeroed block of graph->block_size floats; returns the loss. The parameters stay as they are. */

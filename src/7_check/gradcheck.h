@@ -1,0 +1,46 @@
+/* gradcheck.h: is backpropagation right? (Saito, section 5.7.3)
+ *
+ * The float32 gradients of the training path, on every instruction set, against central differences
+ * of the float64 reference. Reported per parameter tensor, as the book does: the mean absolute
+ * difference; and judged by a bound on the largest one.
+ *
+ * The bound. Rounding errors of float32 grow with the length of the chains of additions a gradient
+ * passes through. With u = 2^-24, D = the sum over the nodes of their chain lengths (fan-in
+ * forward, fan-out backward) plus the rows summed, errors behave like u sqrt(D) relative to the
+ * sums of absolute values (probabilistic bound: Higham and Mary, "A new approach to probabilistic
+ * rounding error analysis", SIAM J. Sci. Comput. 41, 2019; factor 4 for a failure probability of
+ * about 2 exp(-8)). The sums of absolute values are bounded through the graph with norms of the
+ * activations and weights. To this comes the error of the central difference itself.
+ */
+#ifndef PT_CHECK_GRADCHECK_H
+#define PT_CHECK_GRADCHECK_H
+
+#include "1_config/config.h"
+#include "ptrain/dataset.h"
+#include "simd/kernels.h"
+
+#include <stdbool.h>
+
+typedef struct pt_gradcheck_row {
+    const char *isa;
+    const char *tensor;
+    size_t elements;
+    double mean_difference, largest_difference, bound;
+    double largest_gradient;
+    bool ok;
+} pt_gradcheck_row;
+
+/* Checks the config's graph on its first mini-batch, at its initial parameters, with the config's
+ * instruction set or, with auto, all that this machine has. Calls `report` per tensor and
+ * instruction set. PT_ERR_CHECK when any tensor is out of bound. */
+pt_status pt_gradcheck(const pt_config *config, const pt_dataset *dataset,
+                       void (*report)(void *context, const pt_gradcheck_row *row), void *context,
+                       pt_error *err);
+
+/* The same with one given kernel table (tests break one and must see it found out). */
+pt_status pt_gradcheck_kernels(const pt_config *config, const pt_dataset *dataset,
+                               const pt_kernels *kernels,
+                               void (*report)(void *context, const pt_gradcheck_row *row),
+                               void *context, pt_error *err);
+
+#endif

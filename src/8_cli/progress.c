@@ -1,0 +1,120 @@
+/* progress.c: the bar on stderr. */
+#include "8_cli/progress.h"
+
+#include "0_base/memory.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+struct pt_progress {
+    const pt_trainer *trainer;
+    uint64_t first, last;
+    struct timespec start;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    bool stop, drawn;
+};
+
+bool pt_progress_possible(void) {
+    const char *term = getenv("TERM");
+    return isatty(STDERR_FILENO) && !(term && strcmp(term, "dumb") == 0);
+}
+
+static void wipe(pt_progress *p) {
+    if (p->drawn)
+        fputs("\r\033[K", stderr);
+    p->drawn = false;
+    fflush(stderr);
+}
+
+static void draw(pt_progress *p) {
+    enum { WIDTH = 30 };
+    static const char full[] = "##############################";
+    static const char empty[] = "..............................";
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    double seconds =
+        (double)(t.tv_sec - p->start.tv_sec) + 1e-9 * (double)(t.tv_nsec - p->start.tv_nsec);
+    uint64_t done = pt_trainer_iteration(p->trainer);
+    double share = p->last ? (double)done / (double)p->last : 1;
+    double left =
+        done > p->first ? seconds * (double)(p->last - done) / (double)(done - p->first) : 0;
+    int filled = (int)(share * WIDTH);
+    fprintf(stderr, "\r[%.*s%.*s] %3.0f%%  iteration %llu of %llu  ETA %.0f:%02.0f\033[K", filled,
+            full, WIDTH - filled, empty, share * 100, (unsigned long long)done,
+            (unsigned long long)p->last, (double)((long)left / 60), (double)((long)left % 60));
+    fflush(stderr);
+    p->drawn = true;
+}
+
+static void *run(void *context) {
+    pt_progress *p = context;
+    pthread_mutex_lock(&p->lock);
+    while (!p->stop) {
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += 100 * 1000 * 1000;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        pthread_cond_timedwait(&p->wake, &p->lock, &until);
+        if (!p->stop)
+            draw(p);
+    }
+    pthread_mutex_unlock(&p->lock);
+    return NULL;
+}
+
+pt_progress *pt_progress_start(const pt_trainer *trainer, uint64_t iterations) {
+    pt_progress *p = pt_calloc(1, sizeof *p);
+    if (!p)
+        return NULL;
+    p->trainer = trainer;
+    p->first = pt_trainer_iteration(trainer);
+    p->last = iterations;
+    clock_gettime(CLOCK_MONOTONIC, &p->start);
+    pthread_mutex_init(&p->lock, NULL);
+    pthread_cond_init(&p->wake, NULL);
+    sigset_t all, old;
+    sigfillset(&all); /* signals belong to the main thread */
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    int failed = pthread_create(&p->thread, NULL, run, p);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (!failed)
+        return p;
+    pthread_mutex_destroy(&p->lock);
+    pthread_cond_destroy(&p->wake);
+    pt_free(p);
+    return NULL;
+}
+
+void pt_progress_hide(pt_progress *p) {
+    if (!p)
+        return;
+    pthread_mutex_lock(&p->lock);
+    wipe(p);
+}
+
+void pt_progress_show(pt_progress *p) {
+    if (p)
+        pthread_mutex_unlock(&p->lock);
+}
+
+void pt_progress_stop(pt_progress *p) {
+    if (!p)
+        return;
+    pthread_mutex_lock(&p->lock);
+    p->stop = true;
+    pthread_cond_signal(&p->wake);
+    pthread_mutex_unlock(&p->lock);
+    pthread_join(p->thread, NULL);
+    wipe(p);
+    pthread_mutex_destroy(&p->lock);
+    pthread_cond_destroy(&p->wake);
+    pt_free(p);
+}

@@ -1,0 +1,116 @@
+/* train_command.c: `ptrain train CONFIG`: one line an epoch, a bar, a closing summary; Ctrl-C. */
+#include "0_base/memory.h"
+#include "1_config/config.h"
+#include "6_run/run.h"
+#include "8_cli/options.h"
+#include "8_cli/progress.h"
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <unistd.h>
+
+/* For the signal handler: the trainer to stop, and the signal that asked. */
+static pt_trainer *_Atomic g_trainer;
+static volatile sig_atomic_t g_signal;
+
+static void on_signal(int number) {
+    pt_trainer *trainer = atomic_load(&g_trainer);
+    if (g_signal || !trainer)
+        _exit(EXIT_SIGNAL_BASE + number); /* the second one: at once; nothing is half-written */
+    g_signal = number;
+    pt_trainer_request_stop(trainer);
+}
+
+typedef struct screen {
+    const pt_config *config;
+    bool quiet;
+    bool header_printed;
+    pt_progress *progress;
+} screen;
+
+static void started(void *context, pt_trainer *trainer) {
+    screen *s = context;
+    atomic_store(&g_trainer, trainer);
+    bool bar = s->config->output.progress == PT_SWITCH_ON ||
+               (s->config->output.progress == PT_SWITCH_AUTO && pt_progress_possible());
+    if (!s->quiet) {
+        fprintf(stderr, "ptrain: %zu parameters, %zu thread%s, %s kernels\n",
+                pt_trainer_parameters(trainer), pt_trainer_threads(trainer),
+                pt_trainer_threads(trainer) == 1 ? "" : "s", pt_trainer_isa(trainer));
+        if (bar)
+            s->progress = pt_progress_start(trainer, s->config->train.iterations);
+    }
+}
+
+/* A cell of the table: a fraction, or a dash where there is none. */
+static const char *cell(bool has, double value, char buffer[16]) {
+    snprintf(buffer, 16, has ? "%.4f" : "-", value);
+    return buffer;
+}
+
+static void evaluated(void *context, const pt_run_row *row) {
+    screen *s = context;
+    if (s->quiet)
+        return;
+    char train[16], test[16];
+    pt_progress_hide(s->progress);
+    if (!s->header_printed)
+        printf("epoch  iteration      loss  train acc  test acc   samples/s\n");
+    s->header_printed = true;
+    printf("%5llu  %9llu  %8.4f  %9s  %8s  %10.0f\n", (unsigned long long)row->metrics.epoch,
+           (unsigned long long)row->metrics.iteration, row->metrics.loss,
+           cell(row->metrics.has_train, row->metrics.train_accuracy, train),
+           cell(row->metrics.has_test, row->metrics.test_accuracy, test), row->samples_per_second);
+    fflush(stdout);
+    pt_progress_show(s->progress);
+}
+
+static void ended(void *context, const pt_summary *summary) {
+    screen *s = context;
+    atomic_store(&g_trainer, NULL);
+    pt_progress_stop(s->progress);
+    s->progress = NULL;
+    if (!summary || s->quiet)
+        return;
+    char train[16], test[16];
+    printf("\n%s after %llu iterations of %zu: loss %.4f, train accuracy %s, test accuracy %s\n",
+           summary->status, (unsigned long long)summary->iterations, summary->batch_size,
+           summary->train_loss, cell(summary->has_train, summary->train_accuracy, train),
+           cell(summary->has_test, summary->test_accuracy, test));
+    printf("training %.3f s (%.0f samples/s), evaluation %.3f s, total %.3f s; %zu thread%s, %s\n",
+           summary->train_seconds, summary->samples_per_second, summary->eval_seconds,
+           summary->total_seconds, summary->threads, summary->threads == 1 ? "" : "s",
+           summary->isa);
+    printf("model  %s/model.safetensors\nsha256 %s\n", s->config->output.dir,
+           summary->model_sha256);
+}
+
+int pt_train_command(const pt_options *options) {
+    pt_error err;
+    pt_config *config;
+    if (pt_load_config(options, NULL, 0, &config, &err) != PT_OK)
+        return pt_report(&err);
+    if (options->print_config) {
+        int status = pt_config_write(config, stdout, &err) == PT_OK ? 0 : pt_report(&err);
+        pt_config_free(config);
+        return status;
+    }
+    const struct sigaction action = {.sa_handler = on_signal};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+
+    screen s = {.config = config, .quiet = options->quiet};
+    const pt_run_listener listener = {
+        .context = &s, .started = started, .evaluated = evaluated, .ended = ended};
+    pt_status status = pt_run(config, &listener, &err);
+    int exit_status = 0;
+    if (status == PT_ERR_INTERRUPTED) {
+        fprintf(stderr, "ptrain: %s; the model is saved in %s\n", err.message, config->output.dir);
+        exit_status = EXIT_SIGNAL_BASE + (g_signal ? g_signal : SIGINT);
+    } else if (status != PT_OK) {
+        exit_status = pt_report(&err);
+    }
+    pt_config_free(config);
+    return exit_status;
+}
