@@ -103,8 +103,7 @@ TEST(csv, takes_any_layout_of_the_same_table) {
         " 1 ,\t2, 0\n3 , 4,1 \n",
         "\"1\",\"2\",0\n3,4,\"1\"",
         "\"1\" , \"2\" ,0\n3,4,1\n",
-        "\xEF\xBB\xBF"
-        "1,2,0\n3,4,1\n",
+        "\357\273\2771,2,0\n3,4,1\n",
         "1.0,2e0,0\n+3,.4e1,1.0\n",
     };
     for (size_t l = 0; l < sizeof layouts / sizeof *layouts; l++) {
@@ -277,10 +276,7 @@ TEST(csv, refuses_nul_bytes) {
     pt_write_file(path, "1,0\n1\0002,0\n", 10);
     const pt_config config = make_config(path, "");
     check_load_fails(&config, PT_ERR_DATA, "/x.csv:2: holds a NUL byte");
-    pt_write_file(path,
-                  "\xFF\xFE"
-                  "1\0,\0000\0\n\0",
-                  10);
+    pt_write_file(path, "\377\3761\0,\0000\0\n\0", 10);
     check_load_fails(&config, PT_ERR_DATA, "/x.csv:1: holds a NUL byte");
 }
 
