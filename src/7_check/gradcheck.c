@@ -18,8 +18,7 @@ static double largest_in_rows(const float *x, size_t rows, size_t cols, size_t l
     return most;
 }
 
-/* Largest column sum (over rows) and row sum (over columns) of a weight matrix's absolute values.
- */
+/* Largest column sum (over rows) and row sum (over columns) of a parameter's absolute values. */
 static void absolute_sums(const pt_param *param, const float *w, double *column, double *row) {
     *column = *row = 0;
     for (size_t c = 0; c < param->cols; c++) {
@@ -36,45 +35,83 @@ static void absolute_sums(const pt_param *param, const float *w, double *column,
     }
 }
 
-/* Bounds for one parameter: u sqrt(D) 4 (1 + 2 F) G, where F bounds the sums of absolute values on
- * the forward way (an error there shifts the slope of what follows by at most twice as much), and G
- * those of the gradient itself. */
-static double bound_of(const pt_trainer *t, size_t p) {
+/* Norms carried through the graph, one per node. */
+typedef struct norms {
+    double forward;  /* bounds the sums of absolute values behind the node's output */
+    double backward; /* the same for the gradient of the loss to that output */
+    double largest;  /* absolute value of the output itself */
+} norms;
+
+static bool is_linear(const pt_node *node) {
+    return node->param_count || node->ops == &pt_layer_add || node->ops == &pt_layer_mul ||
+           node->ops == &pt_layer_identity || node->ops == &pt_layer_flatten;
+}
+
+/* Fills the norms; returns D without the rows of the gradient. */
+static double carry_norms(const pt_trainer *t, norms *n) {
     const pt_graph *graph = t->graph;
-    const pt_param *param = &graph->params[p];
-    double length = (double)t->batch.rows, forward = 1, backward = 1;
+    const pt_node *output = &graph->nodes[graph->output_node];
+    const size_t rows = t->batch.rows;
+    double length = 16,
+           curvature = 0; /* 16: roundings of an elementwise function, there and back */
+    n[0].largest = largest_in_rows(t->batch.x, rows, graph->nodes[0].cols, graph->nodes[0].ld);
+    n[0].forward = n[0].largest;
     for (size_t i = 1; i < graph->node_count; i++) {
         const pt_node *node = &graph->nodes[i];
-        double in = 0;
+        double sum = 0, product = 1, most = 0;
         for (size_t k = 0; k < node->input_count; k++) {
-            const pt_node *from = &graph->nodes[node->input[k]];
-            const float *x = node->input[k] ? t->tape.value[node->input[k]] : t->batch.x;
-            in = fmax(in, largest_in_rows(x, t->batch.rows, from->cols, from->ld));
+            sum += n[node->input[k]].forward;
+            product *= n[node->input[k]].forward;
+            most = fmax(most, n[node->input[k]].forward);
         }
-        length += 16; /* elementwise functions: a few roundings each way */
-        forward =
-            fmax(forward,
-                 fmax(in, largest_in_rows(t->tape.value[i], t->batch.rows, node->cols, node->ld)));
-        for (size_t q = node->first_param; q < node->first_param + node->param_count; q++) {
+        n[i].largest = largest_in_rows(t->tape.value[i], rows, node->cols, node->ld);
+        n[i].forward = node->ops == &pt_layer_add   ? sum
+                       : node->ops == &pt_layer_mul ? product
+                                                    : most;
+        if (node->param_count) {
+            const pt_param *weight = &graph->params[node->first_param];
             double column, row;
-            absolute_sums(&graph->params[q], t->params + graph->params[q].offset, &column, &row);
-            length += (double)(graph->params[q].rows + graph->params[q].cols);
-            forward = fmax(forward, in * column);
-            if (node->input_count && i > param->node && graph->params[q].rows > 1)
-                backward = fmax(backward, row);
+            absolute_sums(weight, t->params + weight->offset, &column, &row);
+            n[i].forward = node->input_count ? most * column + n[i].largest : column;
+            length += (double)(weight->rows + weight->cols);
+        }
+        length += 16;
+        if (!is_linear(node))
+            curvature = fmax(curvature, most);
+    }
+    if (graph->loss != &pt_loss_output)
+        curvature = fmax(curvature, n[graph->output_node].forward);
+    /* The slope at the output: what it is, and how far an error of the values shifts it. */
+    n[graph->output_node].backward =
+        largest_in_rows(t->tape.gradient[graph->output_node], rows, output->cols, output->ld) +
+        2 * curvature / (double)rows;
+    for (size_t i = graph->node_count; i-- > 1;) {
+        const pt_node *node = &graph->nodes[i];
+        for (size_t k = 0; k < node->input_count; k++) {
+            double gain = 1; /* of activations, sums and softmax: at most one */
+            if (node->ops == &pt_layer_mul) {
+                gain = n[node->input[1 - k]].largest;
+            } else if (node->param_count) {
+                const pt_param *weight = &graph->params[node->first_param];
+                double column;
+                absolute_sums(weight, t->params + weight->offset, &column, &gain);
+            }
+            n[node->input[k]].backward += n[i].backward * gain;
         }
     }
-    const pt_node *node = &graph->nodes[param->node];
-    double input = 1;
-    if (node->input_count) {
-        const pt_node *from = &graph->nodes[node->input[0]];
-        const float *x = node->input[0] ? t->tape.value[node->input[0]] : t->batch.x;
-        input = param->rows > 1 ? largest_in_rows(x, t->batch.rows, from->cols, from->ld) : 1;
-    }
-    double d_out =
-        largest_in_rows(t->tape.gradient[param->node], t->batch.rows, node->cols, node->ld);
-    double sums = (double)t->batch.rows * input * fmax(d_out, DBL_MIN) * backward;
-    return 4 * 0x1p-24 * sqrt(length) * (1 + 2 * forward) * sums;
+    return length;
+}
+
+/* 4 u sqrt(D) times the sum of absolute values of a parameter's gradient. */
+static double bound_of(const pt_trainer *t, size_t p, const norms *n, double length) {
+    const pt_param *param = &t->graph->params[p];
+    const pt_node *node = &t->graph->nodes[param->node];
+    const double rows = (double)t->batch.rows;
+    /* A weight's gradient sums input times slope; a bias's, the slope. */
+    const double input = node->input_count && param == &t->graph->params[node->first_param]
+                             ? n[node->input[0]].forward
+                             : 1;
+    return 4 * 0x1p-24 * sqrt(length + rows) * rows * input * n[param->node].backward;
 }
 
 static bool check_tensor(const pt_trainer *t, size_t p, const float *gradient,
@@ -97,7 +134,7 @@ static bool check_tensor(const pt_trainer *t, size_t p, const float *gradient,
     /* Rounding of two losses divided by 2h, and its truncation. */
     double differentiation =
         fabs(loss) * 64 * DBL_EPSILON / PT_NUMERICAL_STEP + 1e-9 * (row->largest_gradient + 1e-3);
-    row->bound = bound_of(t, p) + differentiation;
+    row->bound = rounding + differentiation;
     row->ok = row->largest_difference <= row->bound;
     return row->ok;
 }
@@ -124,14 +161,21 @@ static pt_status check(const pt_config *config, const pt_dataset *dataset,
                                              pt_cores_available(), *expected, loss, err)
                      : pt_fail_memory(err, "a gradient", t->graph->param_total * sizeof **expected);
     }
+    norms *n = pt_calloc(t->graph->node_count, sizeof *n);
+    if (!n && status == PT_OK)
+        status = pt_fail_memory(err, "norms", t->graph->node_count * sizeof *n);
+    const double length = n ? carry_norms(t, n) : 0;
     size_t at = 0;
     for (size_t p = 0; status == PT_OK && p < t->graph->param_count; p++) {
         pt_gradcheck_row row = {.isa = t->kernels->isa};
-        *all_ok = check_tensor(t, p, gradient, *expected + at, *loss, &row) && *all_ok;
+        *all_ok =
+            check_tensor(t, p, gradient, *expected + at, *loss, bound_of(t, p, n, length), &row) &&
+            *all_ok;
         at += row.elements;
         if (report)
             report(context, &row);
     }
+    pt_free(n);
     pt_free(gradient);
     pt_trainer_free(t);
     return status;

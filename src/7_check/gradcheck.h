@@ -5,12 +5,13 @@
  * difference; and judged by a bound on the largest one.
  *
  * The bound. Rounding errors of float32 grow with the length of the chains of additions a gradient
- * passes through. With u = 2^-24, D = the sum over the nodes of their chain lengths (fan-in
- * forward, fan-out backward) plus the rows summed, errors behave like u sqrt(D) relative to the
- * sums of absolute values (probabilistic bound: Higham and Mary, "A new approach to probabilistic
- * rounding error analysis", SIAM J. Sci. Comput. 41, 2019; factor 4 for a failure probability of
- * about 2 exp(-8)). The sums of absolute values are bounded through the graph with norms of the
- * activations and weights. To this comes the error of the central difference itself.
+ * passes through. With u = 2^-24 and D the sum of those lengths over the graph (fan-in forward,
+ * fan-out backward, rows in the gradient), a sum's error stays below 4 u sqrt(D) times the sum of
+ * its terms' absolute values with a probability of about 1 - 2 exp(-8) (Higham and Mary, "A new
+ * approach to probabilistic rounding error analysis", SIAM J. Sci. Comput. 41, 2019). Those sums of
+ * absolute values are carried through the graph as norms, forward and backward; where the graph is
+ * curved (activations, softmax, squares), an error of a value also shifts the slopes behind it. To
+ * this comes the error of the central difference itself.
  */
 #ifndef PT_CHECK_GRADCHECK_H
 #define PT_CHECK_GRADCHECK_H
