@@ -115,7 +115,8 @@ static double bound_of(const pt_trainer *t, size_t p, const norms *n, double len
 }
 
 static bool check_tensor(const pt_trainer *t, size_t p, const float *gradient,
-                         const double *expected, double loss, pt_gradcheck_row *row) {
+                         const double *expected, double loss, double rounding,
+                         pt_gradcheck_row *row) {
     const pt_param *param = &t->graph->params[p];
     double sum = 0;
     row->tensor = param->name;
