@@ -1,20 +1,7 @@
-/* json.c: Jansson's allocator, UTF-8, and the scanner for headers. */
+/* json.c: UTF-8, JSON strings out, and the scanner for headers. */
 #include "5_results/json.h"
 
-#include "0_base/memory.h"
-
-#include <jansson.h>
-#include <pthread.h>
 #include <string.h>
-
-static void set_allocator(void) {
-    json_set_alloc_funcs(pt_malloc, pt_free);
-}
-
-void pt_json_init(void) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, set_allocator);
-}
 
 /* Length of the UTF-8 sequence at the start of `text`, 0 if it is none (table 3-7 of the Unicode
  * standard: only the second byte's range depends on the first). */
@@ -49,6 +36,25 @@ bool pt_utf8_valid(const char *text, size_t size) {
             return false;
     }
     return true;
+}
+
+void pt_json_quote(pt_string *out, const char *text) {
+    static const char names[] = "\"\\bfnrt", values[] = "\"\\\b\f\n\r\t";
+    pt_string_add(out, "\"");
+    for (const char *from = text; *from;) {
+        size_t plain = 0; /* bytes that stand for themselves */
+        while ((unsigned char)from[plain] >= 0x20 && !strchr("\"\\", from[plain]))
+            plain++;
+        pt_string_add(out, "%.*s", (int)plain, from);
+        from += plain;
+        const char *named = *from ? strchr(values, *from) : NULL;
+        if (named)
+            pt_string_add(out, "\\%c", names[named - values]);
+        else if (*from)
+            pt_string_add(out, "\\u%04x", (unsigned)*from);
+        from += *from != '\0';
+    }
+    pt_string_add(out, "\"");
 }
 
 static bool fault(pt_json_scan *scan, const char *reason) {

@@ -1,23 +1,24 @@
-/* json.h: what our writers and readers of JSON share.
+/* json.h: the little JSON that our files need.
  *
- * We write JSON by Jansson. We read the headers of safetensors files by the scanner below: a
- * hostile header of N bytes costs Jansson 78 N bytes of memory (measured on `[{},{},...`), while
- * the fixed grammar of these headers can be read without any tree, with the exact offset of every
- * fault.
+ * Not a JSON library, and on purpose none beneath: the header of a hostile safetensors file costs
+ * Jansson 78 times its size in memory (measured on `[{},{},...`, a tree of empty objects), and its
+ * printer leaves texts out without a word when an allocation fails (akheron/jansson issue 655). The
+ * fixed grammar of these headers needs no tree, and the scanner knows the offset of every fault.
  */
 #ifndef PT_RESULTS_JSON_H
 #define PT_RESULTS_JSON_H
+
+#include "0_base/text.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/* Makes Jansson allocate by pt_malloc. Call before any use of it; any number of times and threads.
- */
-void pt_json_init(void);
-
 /* Whether the bytes are UTF-8 (RFC 3629: no overlong forms, no surrogates, at most U+10FFFF). */
 bool pt_utf8_valid(const char *text, size_t size);
+
+/* Adds UTF-8 text as a JSON string, quotes included. */
+void pt_json_quote(pt_string *out, const char *text);
 
 /* A scanner over JSON text. It never allocates, recurses or reads beyond `size`. A function that
  * returns false has set `reason` (static text) and left `at` on the fault. */

@@ -38,14 +38,10 @@ static pt_status write_config(const char *path, const pt_config *config, pt_erro
     if (status != PT_OK)
         return status;
     status = pt_config_write(config, pt_atomic_stream(file), err);
-    if (status == PT_OK)
-        return pt_atomic_commit(file, err);
-    if (status != PT_ERR_IO) {
-        pt_atomic_abort(file);
-        return status;
-    }
-    /* The stream knows that it failed; the commit knows the path and the reason. */
-    return pt_atomic_commit(file, err) == PT_OK ? PT_OK : PT_ERR_IO;
+    if (status == PT_OK || ferror(pt_atomic_stream(file)))
+        return pt_atomic_commit(file, err); /* which tells path and reason of a failed write */
+    pt_atomic_abort(file);
+    return status;
 }
 
 pt_status pt_run_folder_open(const char *folder, const pt_config *config, pt_error *err) {

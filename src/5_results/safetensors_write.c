@@ -3,10 +3,10 @@
 
 #include "0_base/fail.h"
 #include "0_base/memory.h"
+#include "0_base/text.h"
 #include "5_results/atomic_file.h"
 #include "5_results/json.h"
 
-#include <jansson.h>
 #include <sha256.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,8 +15,11 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "float bytes are writt
 
 enum { PREFIX = 8, DATA_ALIGNMENT = 64, MAX_HEADER = 100 * 1000 * 1000, CHECKSUM_DIGITS = 64 };
 
-static const char CHECKSUM_MARK[] = "\"checksum\":\""; /* quotes within strings are escaped, so
-                                                          this occurs nowhere else */
+/* The entries we add; the digits are filled in once the rest of the file is known. */
+static const pt_metadata CHECKSUM = {"checksum", "0000000000000000000000000000000000000000"
+                                                 "000000000000000000000000"};
+static const pt_metadata WRITER = {"writer", "ptrain"};
+enum { OUR_METADATA = 2 };
 
 bool pt_tensor_elements(const pt_tensor *tensor, size_t *elements) {
     size_t product = 1, bytes;
@@ -54,12 +57,12 @@ static bool put_tensor(const sink *to, const pt_tensor *tensor) {
 }
 
 /* The header's length prefix and text, then every tensor. */
-static bool put_all(const sink *to, const char *header, size_t header_size,
-                    const pt_tensor *const *order, size_t count) {
+static bool put_all(const sink *to, const pt_string *header, const pt_tensor *const *order,
+                    size_t count) {
     unsigned char prefix[PREFIX];
     for (size_t i = 0; i < PREFIX; i++)
-        prefix[i] = (unsigned char)((uint64_t)header_size >> (8 * i));
-    bool ok = put(to, prefix, PREFIX) && put(to, header, header_size);
+        prefix[i] = (unsigned char)((uint64_t)header->length >> (8 * i));
+    bool ok = put(to, prefix, PREFIX) && put(to, header->text, header->length);
     for (size_t i = 0; ok && i < count; i++)
         ok = put_tensor(to, order[i]);
     return ok;
@@ -68,6 +71,11 @@ static bool put_all(const sink *to, const char *header, size_t header_size,
 static int by_name(const void *a, const void *b) {
     const pt_tensor *const *x = a, *const *y = b;
     return strcmp((*x)->name, (*y)->name);
+}
+
+static int by_key(const void *a, const void *b) {
+    const pt_metadata *const *x = a, *const *y = b;
+    return strcmp((*x)->key, (*y)->key);
 }
 
 static pt_status check_tensor(const char *path, const pt_tensor *tensor, pt_error *err) {
@@ -88,26 +96,9 @@ static pt_status check_tensor(const char *path, const pt_tensor *tensor, pt_erro
     return PT_OK;
 }
 
-static pt_status check_metadata(const char *path, const pt_metadata *metadata, size_t count,
-                                pt_error *err) {
-    for (size_t i = 0; i < count; i++) {
-        const char *key = metadata[i].key;
-        if (!pt_utf8_valid(key, strlen(key)))
-            return pt_fail(err, PT_ERR_USAGE, "%s: a metadata key is not UTF-8", path);
-        if (!pt_utf8_valid(metadata[i].value, strlen(metadata[i].value)))
-            return pt_fail(err, PT_ERR_USAGE, "%s: metadata entry %s is not UTF-8", path, key);
-        if (strcmp(key, "checksum") == 0 || strcmp(key, "writer") == 0)
-            return pt_fail(err, PT_ERR_USAGE, "%s: metadata key %s is reserved", path, key);
-        for (size_t j = 0; j < i; j++)
-            if (strcmp(key, metadata[j].key) == 0)
-                return pt_fail(err, PT_ERR_USAGE, "%s: metadata key %s is given twice", path, key);
-    }
-    return PT_OK;
-}
-
 /* The tensors in the order of their names, all of them valid. */
-static pt_status make_order(const char *path, const pt_tensor *tensors, size_t count,
-                            const pt_tensor ***result, pt_error *err) {
+static pt_status order_tensors(const char *path, const pt_tensor *tensors, size_t count,
+                               const pt_tensor ***result, pt_error *err) {
     const pt_tensor **order = pt_calloc(count, sizeof(pt_tensor *));
     if (!order)
         return pt_fail_memory(err, path, count * sizeof(pt_tensor *));
@@ -133,102 +124,124 @@ static pt_status make_order(const char *path, const pt_tensor *tensors, size_t c
     return status;
 }
 
-/* {"data_offsets":[begin,end],"dtype":"F32","shape":[...]}; NULL: out of memory. Jansson's setters
- * take a NULL value as failure and own the value even when they fail. */
-static json_t *tensor_entry(const pt_tensor *tensor, size_t begin, size_t end) {
-    json_t *shape = json_array();
-    for (size_t d = 0; d < tensor->rank; d++)
-        if (json_array_append_new(shape, json_integer((json_int_t)tensor->shape[d])) != 0) {
-            json_decref(shape);
-            return NULL;
-        }
-    return json_pack("{s:[I,I],s:s,s:o}", "data_offsets", (json_int_t)begin, (json_int_t)end,
-                     "dtype", "F32", "shape", shape);
+static pt_status check_metadata(const char *path, const pt_metadata *entry, pt_error *err) {
+    if (!pt_utf8_valid(entry->key, strlen(entry->key)))
+        return pt_fail(err, PT_ERR_USAGE, "%s: a metadata key is not UTF-8", path);
+    if (!pt_utf8_valid(entry->value, strlen(entry->value)))
+        return pt_fail(err, PT_ERR_USAGE, "%s: metadata entry %s is not UTF-8", path, entry->key);
+    if (strcmp(entry->key, CHECKSUM.key) == 0 || strcmp(entry->key, WRITER.key) == 0)
+        return pt_fail(err, PT_ERR_USAGE, "%s: metadata key %s is reserved", path, entry->key);
+    return PT_OK;
 }
 
-/* The header's tree, with a checksum of zeros; NULL: out of memory. */
-static json_t *make_tree(const pt_tensor *const *order, size_t count, const pt_metadata *metadata,
-                         size_t metadata_count) {
-    char zeros[CHECKSUM_DIGITS + 1] = {0};
-    memset(zeros, '0', CHECKSUM_DIGITS);
-    json_t *tree = json_object();
-    json_t *about = json_pack("{s:s,s:s}", "checksum", zeros, "writer", "ptrain");
-    bool ok = about;
-    for (size_t i = 0; ok && i < metadata_count; i++)
-        ok = json_object_set_new(about, metadata[i].key, json_string(metadata[i].value)) == 0;
-    ok = json_object_set_new(tree, "__metadata__", about) == 0 && ok;
-    size_t begin = 0;
-    for (size_t i = 0; ok && i < count; i++) {
+/* The metadata and our own two entries in the order of their keys, all of them valid. */
+static pt_status order_metadata(const char *path, const pt_metadata *metadata, size_t count,
+                                const pt_metadata ***result, pt_error *err) {
+    const pt_metadata **order = pt_calloc(count + OUR_METADATA, sizeof(pt_metadata *));
+    if (!order)
+        return pt_fail_memory(err, path, count * sizeof(pt_metadata *));
+    pt_status status = PT_OK;
+    for (size_t i = 0; i < count && status == PT_OK; i++) {
+        order[i] = &metadata[i];
+        status = check_metadata(path, &metadata[i], err);
+    }
+    order[count++] = &CHECKSUM;
+    order[count++] = &WRITER;
+    if (status == PT_OK)
+        qsort(order, count, sizeof(pt_metadata *), by_key);
+    for (size_t i = 1; i < count && status == PT_OK; i++)
+        if (strcmp(order[i - 1]->key, order[i]->key) == 0)
+            status = pt_fail(err, PT_ERR_USAGE, "%s: metadata key %s is given twice", path,
+                             order[i]->key);
+    if (status == PT_OK)
+        *result = order;
+    else
+        pt_free(order);
+    return status;
+}
+
+static void add_tensor(pt_string *out, const pt_tensor *tensor, size_t begin, size_t end) {
+    pt_json_quote(out, tensor->name);
+    pt_string_add(out, ":{\"data_offsets\":[%zu,%zu],\"dtype\":\"F32\",\"shape\":[", begin, end);
+    for (size_t d = 0; d < tensor->rank; d++)
+        pt_string_add(out, "%s%zu", d ? "," : "", tensor->shape[d]);
+    pt_string_add(out, "]}");
+}
+
+/* The header's text, padded, with zeros for a checksum, which belongs at `*digits`. */
+static pt_status make_header(const char *path, const pt_tensor *const *order, size_t count,
+                             const pt_metadata *const *about, size_t about_count, pt_string *header,
+                             size_t *digits, pt_error *err) {
+    *digits = 0;
+    pt_string_add(header, "{\"__metadata__\":{");
+    for (size_t i = 0; i < about_count; i++) {
+        if (i > 0)
+            pt_string_add(header, ",");
+        pt_json_quote(header, about[i]->key);
+        pt_string_add(header, ":");
+        if (about[i] == &CHECKSUM)
+            *digits = header->length + 1;
+        pt_json_quote(header, about[i]->value);
+    }
+    pt_string_add(header, "}");
+    for (size_t i = 0, begin = 0; i < count; i++) {
         size_t elements = 0;
         (void)pt_tensor_elements(order[i], &elements);
-        size_t end = begin + elements * sizeof(float);
-        ok = json_object_set_new(tree, order[i]->name, tensor_entry(order[i], begin, end)) == 0;
-        begin = end;
+        pt_string_add(header, ",");
+        add_tensor(header, order[i], begin, begin + elements * sizeof(float));
+        begin += elements * sizeof(float);
     }
-    if (ok)
-        return tree;
-    json_decref(tree);
-    return NULL;
+    pt_string_add(header, "}");
+    size_t over = (PREFIX + header->length) % DATA_ALIGNMENT;
+    pt_string_add(header, "%*s", over ? (int)(DATA_ALIGNMENT - over) : 0, "");
+    if (header->failed)
+        return pt_fail_memory(err, path, header->length);
+    if (header->length > MAX_HEADER)
+        return pt_fail(err, PT_ERR_USAGE, "%s: names and metadata exceed %d bytes", path,
+                       MAX_HEADER);
+    return PT_OK;
 }
 
-/* The header's text, padded; `*digits` is where the checksum belongs. Freed by the caller. */
-static pt_status make_header(const char *path, const pt_tensor *const *order, size_t count,
-                             const pt_metadata *metadata, size_t metadata_count, char **header,
-                             size_t *size, char **digits, pt_error *err) {
-    pt_json_init();
-    json_t *tree = make_tree(order, count, metadata, metadata_count);
-    char *text = tree ? json_dumps(tree, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
-    json_decref(tree);
-    if (!text)
-        return pt_fail_memory(err, path, 0);
-    size_t length = strlen(text);
-    *size = (PREFIX + length + DATA_ALIGNMENT - 1) / DATA_ALIGNMENT * DATA_ALIGNMENT - PREFIX;
-    char *padded = *size > MAX_HEADER ? NULL : pt_realloc(text, *size + 1);
-    if (!padded) {
-        pt_free(text);
-        return *size > MAX_HEADER
-                   ? pt_fail(err, PT_ERR_USAGE, "%s: names and metadata exceed %d bytes", path,
-                             MAX_HEADER)
-                   : pt_fail_memory(err, path, *size + 1);
-    }
-    memset(padded + length, ' ', *size - length);
-    padded[*size] = '\0';
-    *header = padded;
-    *digits = strstr(padded, CHECKSUM_MARK) + strlen(CHECKSUM_MARK);
-    return PT_OK;
+/* Writes the file, all of whose parts are ready but for the checksum within `header`. */
+static pt_status write_file(const char *path, pt_string *header, size_t digits,
+                            const pt_tensor *const *order, size_t count, char *sha256,
+                            pt_error *err) {
+    pt_atomic_file *file = NULL;
+    pt_status status = pt_atomic_open(path, &file, err);
+    if (status != PT_OK)
+        return status;
+    /* Two passes over the data: the checksum stands before what it sums. */
+    SHA256_CTX hash;
+    char hex[CHECKSUM_DIGITS + 1];
+    SHA256_Init(&hash);
+    put_all(&(sink){&hash, NULL}, header, order, count);
+    SHA256_End(&hash, hex);
+    memcpy(header->text + digits, hex, CHECKSUM_DIGITS);
+    SHA256_Init(&hash);
+    put_all(&(sink){sha256 ? &hash : NULL, pt_atomic_stream(file)}, header, order, count);
+    status = pt_atomic_commit(file, err); /* reports what put_all met */
+    if (status == PT_OK && sha256)
+        SHA256_End(&hash, sha256);
+    return status;
 }
 
 pt_status pt_safetensors_write(const char *path, const pt_tensor *tensors, size_t tensor_count,
                                const pt_metadata *metadata, size_t metadata_count, char *sha256,
                                pt_error *err) {
     const pt_tensor **order = NULL;
-    char *header = NULL, *digits = NULL;
-    size_t header_size = 0;
-    pt_atomic_file *file = NULL;
-    pt_status status = check_metadata(path, metadata, metadata_count, err);
+    const pt_metadata **about = NULL;
+    pt_string header = {0};
+    size_t digits = 0;
+    pt_status status = order_tensors(path, tensors, tensor_count, &order, err);
     if (status == PT_OK)
-        status = make_order(path, tensors, tensor_count, &order, err);
+        status = order_metadata(path, metadata, metadata_count, &about, err);
     if (status == PT_OK)
-        status = make_header(path, order, tensor_count, metadata, metadata_count, &header,
-                             &header_size, &digits, err);
+        status = make_header(path, order, tensor_count, about, metadata_count + OUR_METADATA,
+                             &header, &digits, err);
     if (status == PT_OK)
-        status = pt_atomic_open(path, &file, err);
-    if (status == PT_OK) {
-        /* Two passes over the data: the checksum stands before what it sums. */
-        SHA256_CTX hash;
-        char hex[65];
-        SHA256_Init(&hash);
-        put_all(&(sink){&hash, NULL}, header, header_size, order, tensor_count);
-        SHA256_End(&hash, hex);
-        memcpy(digits, hex, CHECKSUM_DIGITS);
-        SHA256_Init(&hash);
-        put_all(&(sink){sha256 ? &hash : NULL, pt_atomic_stream(file)}, header, header_size, order,
-                tensor_count);
-        status = pt_atomic_commit(file, err); /* reports what put_all met */
-        if (status == PT_OK && sha256)
-            SHA256_End(&hash, sha256);
-    }
-    pt_free(header);
+        status = write_file(path, &header, digits, order, tensor_count, sha256, err);
+    pt_string_free(&header);
+    pt_free(about);
     pt_free(order);
     return status;
 }

@@ -7,51 +7,34 @@
 #include "5_results/atomic_file.h"
 #include "5_results/json.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <string.h>
 
-/* Jansson escapes the texts; the numbers are ours, since it would print 0.9741 with 17 digits. */
-typedef struct writer {
-    FILE *stream;
-    const char *separator;
-    bool out_of_memory;
-} writer;
-
-static void raw(writer *w, const char *key, const char *value) {
-    fprintf(w->stream, "%s\n  \"%s\": %s", w->separator, key, value);
-    w->separator = ",";
+static void key(pt_string *out, const char *name) {
+    pt_string_add(out, "%s\n  \"%s\": ", out->length > 1 ? "," : "", name);
 }
 
-static void real(writer *w, const char *key, bool present, double value) {
+static void real(pt_string *out, const char *name, bool present, double value) {
     char text[32];
-    raw(w, key, present && isfinite(value) ? pt_print_double(value, text) : "null");
+    key(out, name);
+    pt_string_add(out, "%s", present && isfinite(value) ? pt_print_double(value, text) : "null");
 }
 
-static void integer(writer *w, const char *key, uint64_t value) {
-    char text[32];
-    snprintf(text, sizeof text, "%llu", (unsigned long long)value);
-    raw(w, key, text);
+static void integer(pt_string *out, const char *name, uint64_t value) {
+    key(out, name);
+    pt_string_add(out, "%llu", (unsigned long long)value);
 }
 
-static void string(writer *w, const char *key, const char *value) {
-    /* What is not UTF-8 has no JSON text, and becomes null as well. */
-    if (!value || !pt_utf8_valid(value, strlen(value))) {
-        raw(w, key, "null");
-        return;
-    }
-    json_t *tree = json_string(value);
-    char *text = tree ? json_dumps(tree, JSON_ENCODE_ANY) : NULL;
-    json_decref(tree);
-    if (text)
-        raw(w, key, text);
+static void string(pt_string *out, const char *name, const char *value) {
+    key(out, name);
+    if (value && pt_utf8_valid(value, strlen(value)))
+        pt_json_quote(out, value);
     else
-        w->out_of_memory = true;
-    pt_free(text);
+        pt_string_add(out, "null"); /* what is not UTF-8 has no JSON text */
 }
 
-static void write_all(writer *w, const pt_summary *s) {
-    fputc('{', w->stream);
+static void write_all(pt_string *w, const pt_summary *s) {
+    pt_string_add(w, "{");
     real(w, "train_loss", true, s->train_loss);
     real(w, "train_accuracy", s->has_train, s->train_accuracy);
     real(w, "test_accuracy", s->has_test, s->test_accuracy);
@@ -71,26 +54,21 @@ static void write_all(writer *w, const pt_summary *s) {
     integer(w, "batch_size", s->batch_size);
     integer(w, "seed", s->seed);
     string(w, "version", s->version);
-    fputs("\n}\n", w->stream);
+    pt_string_add(w, "\n}\n");
 }
 
 pt_status pt_summary_write(const char *folder, const pt_summary *summary, pt_error *err) {
-    pt_json_init();
-    char *path = pt_format("%s/summary.json", folder);
-    if (!path)
-        return pt_fail_memory(err, "summary.json", 0);
+    pt_string text = {0};
     pt_atomic_file *file = NULL;
-    pt_status status = pt_atomic_open(path, &file, err);
+    char *path = pt_format("%s/summary.json", folder);
+    write_all(&text, summary);
+    pt_status status = !path || text.failed ? pt_fail_memory(err, "summary.json", text.length)
+                                            : pt_atomic_open(path, &file, err);
     if (status == PT_OK) {
-        writer w = {.stream = pt_atomic_stream(file), .separator = ""};
-        write_all(&w, summary);
-        if (w.out_of_memory) {
-            pt_atomic_abort(file);
-            status = pt_fail_memory(err, path, 0);
-        } else {
-            status = pt_atomic_commit(file, err);
-        }
+        fputs(text.text, pt_atomic_stream(file));
+        status = pt_atomic_commit(file, err); /* reports what fputs met */
     }
+    pt_string_free(&text);
     pt_free(path);
     return status;
 }
