@@ -91,8 +91,8 @@ TEST(text, prints_numbers_for_people) {
                  {DBL_MAX, "1.7976931348623157e308"},
                  {-DBL_MIN, "-2.2250738585072014e-308"},
                  {5e-324, "5e-324"},
-                 {INFINITY, "inf"},
-                 {-INFINITY, "-inf"}};
+                 {HUGE_VAL, "inf"},
+                 {-HUGE_VAL, "-inf"}};
     char buffer[32];
     for (size_t i = 0; i < COUNT(cases); i++)
         CHECK_STR(pt_print_double(cases[i].value, buffer), cases[i].text);

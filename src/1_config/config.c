@@ -276,7 +276,7 @@ static pt_status unknown_layer(const pt_config *config, const char *name, pt_err
         return pt_fail(err, PT_ERR_CONFIG, "--set: there is no layer '%.60s'; did you mean %s?",
                        name, near);
     return pt_fail(err, PT_ERR_CONFIG,
-                   "--set: there is no layer '%.60s': an override cannot make one, write a section "
+                   "--set: there is no layer '%.60s'; an override cannot make one, write a section "
                    "[layer.NAME] in the file",
                    name);
 }
