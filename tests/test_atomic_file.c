@@ -214,7 +214,7 @@ TEST(atomic_file, killed_at_every_call) {
         pid_t child = fork();
         if (child == 0) {
             pt_io_fail_at(n, PT_IO_KILL, false);
-            _exit(save(path, 'b', SIZE, NULL));
+            _exit(save(path, 'b', SIZE, NULL) != PT_OK);
         }
         int status = 0;
         REQUIRE(child > 0 && waitpid(child, &status, 0) == child);

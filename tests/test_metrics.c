@@ -79,7 +79,7 @@ TEST(metrics, the_bytes_in_a_comma_locale) {
 }
 
 TEST(metrics, odd_numbers_and_many_at_once) {
-    const double losses[] = {NAN, INFINITY, -INFINITY, -0.0, 5e-324, 1e300};
+    const double losses[] = {(double)NAN, (double)INFINITY, -(double)INFINITY, -0.0, 5e-324, 1e300};
     pt_error err;
     pt_metrics *metrics = NULL;
     REQUIRE_OK(pt_metrics_open(pt_temp_folder(), 0, &metrics, &err), err);
@@ -283,8 +283,8 @@ static const pt_summary SUMMARY = {.train_loss = 0.1,
                                    .iterations = UINT64_MAX,
                                    .samples = 1000000,
                                    .train_seconds = 1.5,
-                                   .eval_seconds = INFINITY,
-                                   .total_seconds = NAN,
+                                   .eval_seconds = (double)INFINITY,
+                                   .total_seconds = (double)NAN,
                                    .samples_per_second = 1e6,
                                    .threads = 4,
                                    .isa = "avx2",
