@@ -50,7 +50,7 @@ enum { SHOWN_CELL = 40 };
 /* A cell for a message: short, and without control characters. */
 static const char *show(const char *cell, char shown[SHOWN_CELL + 4]) {
     size_t n = 0;
-    for (; cell[n] && n < SHOWN_CELL; n++)
+    for (; n < SHOWN_CELL && cell[n]; n++)
         shown[n] = (unsigned char)cell[n] < ' ' || cell[n] == 0x7f ? '?' : cell[n];
     snprintf(shown + n, 4, "%s", cell[n] ? "..." : "");
     return shown;
