@@ -3,6 +3,7 @@
 #include "harness.h"
 
 #include "0_base/memory.h"
+#include "0_base/philox.h"
 #include "1_config/schema.h"
 
 #include <locale.h>
@@ -667,6 +668,50 @@ TEST(config, writes_what_it_reads) {
     free(first);
     pt_config_free(back);
     pt_config_free(c);
+}
+
+/* Damaged files are refused with a place, or read as something that is written and read back as
+ * itself. */
+TEST(config, damaged_files) {
+    static const char scraps[] = "=;#[]., \t\n\r0-1e(x\xC3\xA9\x01\xFF";
+    size_t size = strlen(full_text), taken = 0, refused = 0;
+    char text[2 * sizeof full_text];
+    for (uint64_t trial = 0; trial < 4000; trial++) {
+        memcpy(text, full_text, size + 1);
+        size_t length = size;
+        for (uint64_t edit = 0; edit <= trial % 3; edit++) {
+            uint32_t bits = pt_random_u32(2, PT_STREAM_CHECK, trial, 2 * edit);
+            size_t at = pt_random_below(2, PT_STREAM_CHECK, trial, 2 * edit + 1, length);
+            char scrap = scraps[(bits >> 8) % (sizeof scraps - 1)];
+            if (bits % 3 == 0) {
+                text[at] = scrap;
+            } else if (bits % 3 == 1) {
+                memmove(text + at, text + at + 1, length-- - at);
+            } else {
+                memmove(text + at + 1, text + at, ++length - at);
+                text[at] = scrap;
+            }
+        }
+        pt_config *c = NULL, *back = NULL;
+        pt_error err = {0};
+        if (pt_config_parse(text, "t.ini", NULL, 0, &c, &err)) {
+            refused++;
+            if (strncmp(err.message, "t.ini:", 6) != 0 || !strstr(err.message, "; "))
+                CHECK_MSG(false, "%s", err.message);
+            continue;
+        }
+        taken++;
+        char *first = written(c), *second = NULL;
+        if (pt_config_parse(first, "t.ini", NULL, 0, &back, &err))
+            CHECK_MSG(false, "%s\nin\n%s", err.message, first);
+        else
+            CHECK_STR(second = written(back), first);
+        free(first);
+        free(second);
+        pt_config_free(back);
+        pt_config_free(c);
+    }
+    CHECK_MSG(taken > 200 && refused > 200, "%zu taken, %zu refused", taken, refused);
 }
 
 TEST(config, writing_to_a_full_disk_fails) {

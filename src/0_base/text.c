@@ -95,7 +95,7 @@ bool pt_parse_float(const char *text, float *value) {
 /* "-d.ddde+xx" as printf's %e gives it, laid out for people: no exponent where the plain number is
  * short, no padding in the exponent. */
 static const char *lay_out(const char *scientific, char buffer[32]) {
-    char digits[24];
+    char digits[24] = {0};
     int count = 0, exponent = 0;
     bool negative = *scientific == '-';
     for (const char *c = scientific + negative; *c; c++) {
@@ -119,7 +119,10 @@ static const char *lay_out(const char *scientific, char buffer[32]) {
     for (int i = 0; i < count || i < point; i++) {
         if (i == point && i > 0)
             *out++ = '.';
-        *out++ = i < count ? digits[i] : '0';
+        if (i < count)
+            *out++ = digits[i];
+        else
+            *out++ = '0';
     }
     *out = '\0';
     if (!plain)

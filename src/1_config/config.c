@@ -101,12 +101,15 @@ pt_status pt_config_add_layer(pt_config *config, const char *name, pt_place plac
     if (config->layer_count == PT_MAX_LAYERS)
         return pt_fail(err, PT_ERR_CONFIG, "%stoo many layers; write at most %d", prefix,
                        PT_MAX_LAYERS);
-    size_t bytes = (config->layer_count + 1) * sizeof *config->layers;
-    pt_layer_config *layers = pt_realloc(config->layers, bytes);
-    if (!layers)
-        return pt_fail_memory(err, "the layers of a config", bytes);
-    config->layers = layers;
-    pt_layer_config *layer = &layers[config->layer_count++];
+    size_t count = config->layer_count;
+    if ((count & (count - 1)) == 0) { /* full at each power of two */
+        size_t bytes = (count ? 2 * count : 1) * sizeof *config->layers;
+        pt_layer_config *layers = pt_realloc(config->layers, bytes);
+        if (!layers)
+            return pt_fail_memory(err, "the layers of a config", bytes);
+        config->layers = layers;
+    }
+    pt_layer_config *layer = &config->layers[config->layer_count++];
     *layer = (pt_layer_config){.place = place};
     strcpy(layer->name, name);
     return set_defaults(true, layer, err);
