@@ -135,6 +135,7 @@ typedef struct region {
     pt_trainer *trainer;
     pt_loader *loader;
     uint64_t last;
+    pt_barrier barrier;
     bool stop; /* decided by worker 0 before a barrier, read by all after it */
 } region;
 
@@ -164,7 +165,7 @@ static void train(void *context, size_t worker, size_t workers) {
         walk_rows(t, batch, &tape, begin, end, self->scratch);
         if (per_thread)
             gradient_of_own_shards(t, &tape, self);
-        pt_workers_barrier();
+        pt_barrier_wait(&r->barrier, workers);
 
         double loss = pt_shard_sum(&t->shards.shards, t->row_loss) / (double)t->batch.rows;
         if (!isfinite(loss)) { /* every worker computes the same loss, so all leave here together */
@@ -181,7 +182,7 @@ static void train(void *context, size_t worker, size_t workers) {
             atomic_store_explicit(&t->iteration, step + 1, memory_order_relaxed);
             r->stop = atomic_load_explicit(&t->stop, memory_order_relaxed);
         }
-        pt_workers_barrier();
+        pt_barrier_wait(&r->barrier, workers);
         if (worker == 0 && r->loader)
             pt_loader_release(r->loader, step);
         if (r->stop)
@@ -192,6 +193,7 @@ static void train(void *context, size_t worker, size_t workers) {
 
 void pt_train_region(pt_trainer *trainer, uint64_t last, pt_loader *loader) {
     region r = {.trainer = trainer, .loader = loader, .last = last};
+    pt_barrier_init(&r.barrier, trainer->threads);
     trainer->loss_count = 0;
     trainer->diverged = false;
     pt_workers_run(trainer->threads, train, &r);

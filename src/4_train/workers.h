@@ -1,10 +1,14 @@
 /* workers.h: the one place where threads of training are made: an OpenMP parallel region.
  *
- * The rest of training sees a worker number and a barrier.
+ * The rest of training sees a worker number and a barrier. The barrier is our own: OpenMP's either
+ * spins for milliseconds, which is a disaster when another process holds one of the cores, or
+ * sleeps at once, which costs more than a training step of a small network. Ours spins for about
+ * the length of a step and then sleeps.
  */
 #ifndef PT_TRAIN_WORKERS_H
 #define PT_TRAIN_WORKERS_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 
 /* Calls work(context, worker, workers) on `workers` threads at once and returns when all are done.
@@ -13,9 +17,20 @@
 void pt_workers_run(size_t workers, void (*work)(void *context, size_t worker, size_t workers),
                     void *context);
 
-/* Waits until every worker of the region has come here. What a worker wrote before is seen by all
- * after. */
-void pt_workers_barrier(void);
+/* Made before its region, for the workers of one region at a time. */
+typedef struct pt_barrier {
+    _Alignas(64) atomic_uint arrived;
+    _Alignas(64) atomic_uint generation; /* counts barriers; sleepers wait for it to change */
+    atomic_uint sleepers;
+    int spins; /* looks at `generation` before going to sleep */
+} pt_barrier;
+
+/* For up to `workers` workers. */
+void pt_barrier_init(pt_barrier *barrier, size_t workers);
+
+/* Waits until all `workers` of the region have come here. What a worker wrote before is seen by all
+ * after. Calls the operating system only after a long wait. */
+void pt_barrier_wait(pt_barrier *barrier, size_t workers);
 
 /* How many threads may compute at once: the affinity mask, less SMT siblings, capped by the
  * cgroup's CPU quota (rounded up). At least 1. */
