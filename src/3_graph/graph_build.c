@@ -251,10 +251,12 @@ static pt_status choose_loss(const builder *b) {
     pt_graph *graph = b->graph;
     char hint[300], place[512];
     graph->loss = pt_loss_find(config->loss.type);
+    /* A default was written nowhere: then the file alone has to do. */
+    const pt_place type_place =
+        config->loss.type_place.file ? config->loss.type_place : (pt_place){config->path, 0};
     if (!graph->loss)
         return pt_fail(b->err, PT_ERR_CONFIG, "%sunknown loss type '%s'; %s",
-                       pt_place_text(config->loss.type_place, place, sizeof place),
-                       config->loss.type,
+                       pt_place_text(type_place, place, sizeof place), config->loss.type,
                        suggest(config->loss.type, nth_loss_type, NULL, hint, sizeof hint));
     size_t layer = config->layer_count - 1;
     if (*config->loss.input) {
@@ -281,14 +283,12 @@ static pt_status choose_loss(const builder *b) {
         return pt_fail(b->err, PT_ERR_CONFIG,
                        "%sloss %s wants class labels but the data has none; use "
                        "mean_squared_error or label data",
-                       pt_place_text(config->loss.type_place, place, sizeof place),
-                       graph->loss->type);
+                       pt_place_text(type_place, place, sizeof place), graph->loss->type);
     }
     if (wanted == 0)
         return pt_fail(b->err, PT_ERR_CONFIG,
                        "%sloss %s wants targets but the data has none; use `type = output`",
-                       pt_place_text(config->loss.type_place, place, sizeof place),
-                       graph->loss->type);
+                       pt_place_text(type_place, place, sizeof place), graph->loss->type);
     if (output->cols != wanted) {
         snprintf(problem, sizeof problem,
                  "feeds the loss with %zu outputs but the data has %zu %s; use `units = %zu`",
