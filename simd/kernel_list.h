@@ -15,9 +15,9 @@
     X(UNARY, tanh_forward)                                                                         \
     X(UNARY, exp_forward)                                                                          \
     X(UNARY, log_forward)                                                                          \
-    X(BINARY, relu_backward)                                                                       \
-    X(BINARY, sigmoid_backward)                                                                    \
-    X(BINARY, tanh_backward)                                                                       \
+    X(BACKWARD, relu_backward)                                                                     \
+    X(BACKWARD, sigmoid_backward)                                                                  \
+    X(BACKWARD, tanh_backward)                                                                     \
     X(BINARY, add)                                                                                 \
     X(BINARY, multiply)                                                                            \
     X(SCALED, scale)                                                                               \
@@ -32,11 +32,12 @@
     X(UPDATE_ADAM, adam_update)
 
 /* The signature of each class. */
-#define PT_SIGNATURE_UNARY  (size_t n, const float *x, float *y)
-#define PT_SIGNATURE_BINARY (size_t n, const float *a, const float *b, float *y)
-#define PT_SIGNATURE_SCALED (size_t n, float factor, const float *x, float *y)
-#define PT_SIGNATURE_BYTES  (size_t n, const uint8_t *x, float scale, float offset, float *y)
-#define PT_SIGNATURE_ROWS   (size_t rows, size_t n, const float *x, size_t ldx, float *y, size_t ldy)
+#define PT_SIGNATURE_UNARY    (size_t n, const float *x, float *y)
+#define PT_SIGNATURE_BACKWARD (size_t n, const float *y, const float *dy, float *dx)
+#define PT_SIGNATURE_BINARY   (size_t n, const float *a, const float *b, float *y)
+#define PT_SIGNATURE_SCALED   (size_t n, float factor, const float *x, float *y)
+#define PT_SIGNATURE_BYTES    (size_t n, const uint8_t *x, float scale, float offset, float *y)
+#define PT_SIGNATURE_ROWS     (size_t rows, size_t n, const float *x, size_t ldx, float *y, size_t ldy)
 #define PT_SIGNATURE_ROWS_BACKWARD                                                                 \
     (size_t rows, size_t n, const float *y, size_t ldy, const float *dy, size_t lddy, float *dx,   \
      size_t lddx)

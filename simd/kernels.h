@@ -74,9 +74,9 @@ typedef struct pt_kernels {
     void (*relu_forward)(size_t n, const float *x, float *y);     /* y = x > 0 ? x : +0 (NaN: NaN) */
     void (*relu_backward)(size_t n, const float *y, const float *dy, float *dx); /* y>0 ? dy : +0 */
     void (*sigmoid_forward)(size_t n, const float *x, float *y);  /* 1 / (1 + exp(-x)) */
-    void (*sigmoid_backward)(size_t n, const float *y, const float *dy, float *dx); /* dy y (1-y) */
+    void (*sigmoid_backward)(size_t n, const float *y, const float *dy, float *dx); /* dy (y (1-y)) */
     void (*tanh_forward)(size_t n, const float *x, float *y);
-    void (*tanh_backward)(size_t n, const float *y, const float *dy, float *dx); /* dy (1 - y^2) */
+    void (*tanh_backward)(size_t n, const float *y, const float *dy, float *dx); /* dy fma(-y,y,1) */
     void (*exp_forward)(size_t n, const float *x, float *y); /* 0 below -87.3, inf above 88.7 */
     void (*log_forward)(size_t n, const float *x, float *y); /* x <= 0: -inf for 0, NaN below */
     void (*add)(size_t n, const float *a, const float *b, float *y);  /* y = a + b */
@@ -117,8 +117,8 @@ typedef struct pt_kernels {
     /* v = fma(momentum, v, -learning_rate * g); w = w + v */
     void (*adam_update)(size_t n, float step_size, float beta1, float beta2, float epsilon,
                         const float *g, float *m, float *v, float *w);
-    /* m = fma(1-beta1, g - m, m); v = fma(1-beta2, g*g - v, v);
-     * w = w - step_size * m / (sqrt(v) + epsilon); step_size carries the bias correction:
+    /* m = fma(1-beta1, g - m, m); v = fma(1-beta2, fma(g, g, -v), v), which is never negative;
+     * w = w - (step_size * m) / (sqrt(v) + epsilon); step_size carries the bias correction:
      * learning_rate * sqrt(1 - beta2^t) / (1 - beta1^t), epsilon the matching scaled epsilon */
 } pt_kernels;
 

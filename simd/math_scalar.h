@@ -7,8 +7,8 @@
  * Elementary Functions", 1980.
  *
  * Largest errors measured over every float (tests/test_math.c asserts them, over a stride):
- *   exp MEASURED_EXP ulp, log MEASURED_LOG ulp, sigmoid MEASURED_SIGMOID ulp, tanh MEASURED_TANH
- * ulp. NaN gives NaN. Results below the normal numbers are 0 (the kernels run with flush-to-zero).
+ *   exp 0.90 ulp, log 0.82 ulp, sigmoid 2.49 ulp, tanh 2.50 ulp.
+ * NaN gives NaN. Results below the normal numbers are 0 (the kernels run with flush-to-zero).
  */
 #ifndef PT_SIMD_MATH_SCALAR_H
 #define PT_SIMD_MATH_SCALAR_H
@@ -72,8 +72,9 @@ static inline float pt_exp(float x) {
     return x <= PT_EXP_LARGEST ? y : x + INFINITY; /* NaN stays NaN */
 }
 
-/* 1 / (1 + exp(-x)). The bounds keep 2^n a normal number, so that it can be a factor, which unlike
- * an addition to the exponent keeps NaN. */
+/* 1 / (1 + exp(-x)). The bounds make 2^n a normal number or inf, so that it can be a factor, which
+ * unlike an addition to the exponent keeps NaN. (2^n is inf from -x = 88.4 on, where the result is
+ * below the normal numbers.) */
 static inline float pt_sigmoid(float x) {
     float z = pt_max(PT_SIGMOID_LOWEST, pt_negate(x));
     z = pt_min(PT_SIGMOID_HIGHEST, z);

@@ -78,6 +78,12 @@ TEST(cpu, tables_are_filled_once_for_all_threads) {
     }
 }
 
+/* valgrind keeps MXCSR's flush bits but does not act on them. */
+static bool under_valgrind(void) {
+    const char *preload = getenv("LD_PRELOAD");
+    return preload && strstr(preload, "vgpreload");
+}
+
 TEST(cpu, float_environment_flushes_denormals_and_rounds_to_nearest) {
     volatile float smallest = FLT_MIN, denormal = FLT_MIN / 4, third = 3.0f, one = 1.0f;
     unsigned original = _mm_getcsr();
@@ -85,9 +91,9 @@ TEST(cpu, float_environment_flushes_denormals_and_rounds_to_nearest) {
     unsigned found = _mm_getcsr();
 
     unsigned previous = pt_float_environment_enter();
-    CHECK(smallest / 2 == 0.0f);           /* results are flushed */
-    CHECK(denormal * 0x1p100f == 0.0f);    /* operands count as zero */
-    CHECK(-one / third == -(one / third)); /* not rounded down */
+    CHECK(smallest / 2 == 0.0f || under_valgrind());        /* results are flushed */
+    CHECK(denormal * 0x1p100f == 0.0f || under_valgrind()); /* operands count as zero */
+    CHECK(-one / third == -(one / third));                  /* not rounded down */
     CHECK_INT(_mm_getcsr() & 0x1f80u, 0x1f80u);
 
     pt_float_environment_leave(previous);

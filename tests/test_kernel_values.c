@@ -44,9 +44,11 @@ static float dot_16_lanes(const float *a, const float *b, size_t n) {
 static void check_same(const pt_kernels *kernels, const char *what, const float *actual,
                        const float *expected, size_t n) {
     size_t i = pt_first_difference(actual, expected, n);
-    if (!CHECK(i == n))
+    if (i < n)
         CHECK_MSG(false, "%s %s: n %zu, [%zu] is %a, expected %a", kernels->isa, what, n, i,
                   (double)actual[i], (double)expected[i]);
+    else
+        CHECK(i == n);
 }
 
 static float x[LONGEST], t[LONGEST], e[LONGEST], y[LONGEST], expected[LONGEST];
@@ -107,7 +109,8 @@ TEST(kernel_values, cross_entropy_is_its_formula) {
         for (size_t l = 0; l < LENGTHS; l++) {
             size_t n = lengths[l], hot = (n * 5) / 7;
             pt_fill_numbers(x, n, PT_NUMBERS_ORDINARY, l);
-            float max = exponentials(kernels, n), sum = sum_16_lanes(e, n), log_sum, loss = -1;
+            float max = exponentials(kernels, n), sum = sum_16_lanes(e, n);
+            float log_sum = 0, loss = -1;
             kernels->log_forward(1, &sum, &log_sum);
             for (size_t j = 0; j < n; j++)
                 expected[j] = (e[j] / sum - (j == hot ? 1.0f : 0.0f)) * 0.01f;
@@ -168,7 +171,7 @@ TEST(kernel_values, cross_entropy_agrees_with_double) {
 TEST(kernel_values, softmax_of_one_and_of_equals) {
     unsigned previous = pt_float_environment_enter();
     FOR_EACH_ISA(kernels) {
-        float one = -123.5f, p, loss, dx, eight[8];
+        float one = -123.5f, p = 0, loss = -1, dx = -1, eight[8];
         int32_t label = 0;
         kernels->softmax_forward(1, 1, &one, 1, &p, 1);
         CHECK(p == 1.0f);

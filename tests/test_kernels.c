@@ -384,6 +384,7 @@ static long check_update_adam(subject s, void(*reference) PT_SIGNATURE_UPDATE_AD
 /* ---- the tests: one per instruction set, over the whole list ---- */
 
 #define CHECK_CLASS_UNARY           check_unary
+#define CHECK_CLASS_BACKWARD        check_binary
 #define CHECK_CLASS_BINARY          check_binary
 #define CHECK_CLASS_SCALED          check_scaled
 #define CHECK_CLASS_BYTES           check_bytes

@@ -32,7 +32,7 @@ typedef struct function {
     const char *name;
     size_t member; /* offset of the kernel in pt_kernels */
     long double (*exact)(long double x);
-    double largest_error; /* ulp, as math_scalar.h states it, rounded up */
+    double largest_error; /* ulp, as math_scalar.h states it */
 } function;
 
 static long double exact_sigmoid(long double x) {
@@ -40,10 +40,10 @@ static long double exact_sigmoid(long double x) {
 }
 
 static const function functions[] = {
-    {"exp", offsetof(pt_kernels, exp_forward), expl, 0.9},
-    {"log", offsetof(pt_kernels, log_forward), logl, 0.8},
-    {"sigmoid", offsetof(pt_kernels, sigmoid_forward), exact_sigmoid, 2.5},
-    {"tanh", offsetof(pt_kernels, tanh_forward), tanhl, 2.6},
+    {"exp", offsetof(pt_kernels, exp_forward), expl, 0.90},
+    {"log", offsetof(pt_kernels, log_forward), logl, 0.82},
+    {"sigmoid", offsetof(pt_kernels, sigmoid_forward), exact_sigmoid, 2.49},
+    {"tanh", offsetof(pt_kernels, tanh_forward), tanhl, 2.50},
 };
 
 enum { EXP, LOG, SIGMOID, TANH, FUNCTIONS };
@@ -199,7 +199,7 @@ TEST(math, limits_and_special_values) {
 
         CHECK_VALUE(TANH, 0.0f, 0.0f);
         CHECK_VALUE(TANH, -0.0f, -0.0f);
-        CHECK_VALUE(TANH, denormal, 0.0f);
+        CHECK(pt_float_bits(value_of(kernels, TANH, denormal)) <= 1); /* valgrind does not flush */
         CHECK_VALUE(TANH, FLT_MIN, FLT_MIN);
         CHECK_VALUE(TANH, 1e-20f, 1e-20f);
         CHECK_VALUE(TANH, INFINITY, 1.0f);
@@ -245,6 +245,8 @@ TEST(math, saturation_is_monotone) {
 
 TEST(math, tanh_is_odd) {
     const pt_kernels *kernels = pt_kernels_get(PT_ISA_AUTO);
-    for (float x = 0x1p-30f; x < 12.0f; x *= 1.01f)
+    for (uint32_t bits = 0x30000000u; bits < 0x41400000u; bits += 99991) { /* 4.7e-10 .. 12 */
+        float x = float_from(bits);
         CHECK_VALUE(TANH, -x, -value_of(kernels, TANH, x));
+    }
 }
