@@ -1,98 +1,261 @@
-# Makefile: builds, tests and runs ptrain. `make help` lists the targets; V=1 shows the commands.
+# Makefile: builds, tests, checks and runs ptrain. `make help` lists the targets; V=1 shows the
+# commands. Nothing here needs more than a bare system until a recipe runs: `make run` and
+# `make test` install what is missing first.
 
 .DEFAULT_GOAL := all
 SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+
 V ?= 0
 Q := $(if $(filter 1,$(V)),,@)
+say = @$(if $(Q),printf '  %-5s %s\n' '$(1)' '$(2)',:)
 
-CC ?= cc
+# --- what a user may set: make CC=clang OPT=-O3 PREFIX=/opt/ptrain ---
 ifeq ($(origin CC),default)
 CC := gcc
 endif
-AR ?= ar
-PREFIX ?= /usr/local
-DESTDIR ?=
 OPT ?= -O2
 SANITIZE ?=
+PREFIX ?= /usr/local
+DESTDIR ?=
 PKG_CONFIG ?= pkg-config
+INSTALL ?= install
+CLANG_FORMAT ?= clang-format
+CLANG_TIDY ?= clang-tidy
+CPPCHECK ?= cppcheck
+MNIST_DIR ?= data/mnist
 
-VERSION := $(shell sed -n 's/^\#define PTRAIN_VERSION *"\(.*\)"/\1/p' include/ptrain/version.h)
+VERSION := $(shell sed -n 's/.*PTRAIN_VERSION *"\(.*\)"/\1/p' include/ptrain/version.h)
 
-# -ffp-contract=off: fusing happens by intrinsic or fmaf only (the numeric contract).
+# -ffp-contract=off: products and sums are fused by intrinsic or fmaf only (the numeric contract).
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes \
             -Wmissing-prototypes -Wdouble-promotion -Wundef -Wvla -Wcast-qual -Wwrite-strings -Werror
-CFLAGS_OURS := -std=c17 -D_GNU_SOURCE -ffp-contract=off -fno-math-errno $(OPT) -g -pthread $(WARNINGS) \
-               $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer)
+STANDARD := -std=c17 -D_GNU_SOURCE
 CPPFLAGS_OURS := -Iinclude -Isrc -I.
-LIBS := -linih -ljansson -lmd -lcsv -lz -lm
+CFLAGS_OURS := $(STANDARD) -ffp-contract=off -fno-math-errno $(OPT) -g -pthread $(WARNINGS) \
+               $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 LDFLAGS_OURS := -pthread -fopenmp $(if $(SANITIZE),-fsanitize=$(SANITIZE))
 
-# One build folder per compiler and flags, so that variants never mix.
-BUILD_ID := $(notdir $(CC))-$(shell echo '$(CC) $(CFLAGS_OURS) $(CFLAGS) $(CPPFLAGS) $(LDFLAGS)' | cksum | cut -d' ' -f1)
-BUILD := build/$(BUILD_ID)
+# Libraries: from pkg-config where it knows them; libcsv has no file for it.
+PACKAGES := inih libmd zlib
+LIBS := $(or $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null),-linih -lmd -lz) -lcsv -lm
+TEST_LIBS := $(or $(shell $(PKG_CONFIG) --libs jansson 2>/dev/null),-ljansson)
 
-SIMD_SOURCES := $(wildcard simd/*.c)
-LIB_SOURCES := $(SIMD_SOURCES) $(filter-out src/8_cli/%,$(wildcard src/*/*.c))
+# Only files of an instruction set get its flags; only one file knows OpenMP.
+flags_of = $(if $(findstring _avx512,$(1)),-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma) \
+           $(if $(findstring _avx2,$(1)),-mavx2 -mfma) \
+           $(if $(findstring 4_train/workers,$(1)),-fopenmp)
+
+# One build folder per compiler and flags, so that objects of different builds never mix.
+FLAGS_HASH := $(shell echo '$(CC) $(CFLAGS_OURS) $(CFLAGS) $(CPPFLAGS) $(LDFLAGS_OURS) $(LDFLAGS)' \
+                      | cksum | cut -d' ' -f1)
+BUILD := build/$(notdir $(firstword $(CC)))-$(FLAGS_HASH)
+
+# --- sources: found by name, so a new file needs no line here ---
+LIB_SOURCES := $(wildcard simd/*.c) $(filter-out src/8_cli/%,$(wildcard src/*/*.c))
 CLI_SOURCES := $(wildcard src/8_cli/*.c)
-TEST_SOURCES := $(wildcard tests/*.c)
+TEST_SOURCES := $(filter-out tests/example_api.c,$(wildcard tests/*.c))
+BENCH_SOURCES := $(wildcard bench/bench_*.c)
+TEST_SCRIPTS := $(wildcard tests/test_*.sh)
+HEADERS := $(wildcard include/ptrain/*.h)
+FORMATTED := $(wildcard include/ptrain/*.h simd/*.[ch] src/*/*.[ch] tests/*.[ch] bench/*.[ch])
+# The analysers cannot follow intrinsics: the tests hold those kernels against the scalar ones.
+LINTED := $(filter-out %_avx2.c %_avx512.c,$(LIB_SOURCES) $(CLI_SOURCES))
+
 LIB_OBJECTS := $(LIB_SOURCES:%.c=$(BUILD)/%.o)
 CLI_OBJECTS := $(CLI_SOURCES:%.c=$(BUILD)/%.o)
+BENCH_OBJECTS := $(BENCH_SOURCES:%.c=$(BUILD)/%.o)
+BENCHES := $(BENCH_SOURCES:%.c=$(BUILD)/%)
 PLAIN_OBJECTS := $(TEST_SOURCES:%.c=$(BUILD)/plain/%.o)
 CRITERION_OBJECTS := $(TEST_SOURCES:%.c=$(BUILD)/criterion/%.o)
 
-# Only kernel files of an instruction set get its flags.
-ISA_FLAGS = $(if $(findstring _avx512,$(1)),-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma,$(if $(findstring _avx2,$(1)),-mavx2 -mfma))
+# A make started from a recipe uses all cores, unless the user said -jN.
+JOBS = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc 2>/dev/null || echo 2))
+AGAIN = +$(Q)$(MAKE) --no-print-directory $(JOBS)
+DEPS := CC='$(CC)' scripts/install-deps.sh $(if $(findstring clang,$(CC)),--sanitize)
 
 all: ptrain $(BUILD)/libptrain.a ## build ptrain and libptrain.a
 
-$(BUILD)/%.o: %.c
-	@mkdir -p $(dir $@)
-	@$(if $(Q),echo "  CC   $<",:)
-	$(Q)$(CC) $(CPPFLAGS_OURS) $(CPPFLAGS) $(CFLAGS_OURS) $(call ISA_FLAGS,$(notdir $<)) $(if $(findstring 4_train/workers,$<),-fopenmp) $(CFLAGS) -MMD -MP -c $< -o $@
+run: ## install what is missing, fetch MNIST, build, train configs/mnist.ini
+	$(Q)$(DEPS) --data
+	$(Q)scripts/fetch-mnist.sh $(MNIST_DIR)
+	$(AGAIN) all
+	$(Q)./ptrain configs/mnist.ini
 
-$(BUILD)/plain/tests/%.o: tests/%.c
-	@mkdir -p $(dir $@)
-	@$(if $(Q),echo "  CC   $<",:)
+test: ## install what is missing, build, run all tests (Criterion, then the scripts)
+	$(Q)$(DEPS) --test
+	$(AGAIN) run-tests
+
+mnist: ## fetch MNIST into data/mnist
+	$(Q)$(DEPS) --data
+	$(Q)scripts/fetch-mnist.sh $(MNIST_DIR)
+
+# --- building ---
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CPPFLAGS_OURS) $(CPPFLAGS) $(CFLAGS_OURS) $(call flags_of,$<) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/plain/%.o: %.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
 	$(Q)$(CC) $(CPPFLAGS_OURS) -Itests $(CPPFLAGS) $(CFLAGS_OURS) $(CFLAGS) -MMD -MP -c $< -o $@
 
-$(BUILD)/criterion/tests/%.o: tests/%.c
-	@mkdir -p $(dir $@)
-	@$(if $(Q),echo "  CC   $< (Criterion)",:)
+$(BUILD)/criterion/%.o: %.c
+	@mkdir -p $(@D)
+	$(call say,CC,$< (Criterion))
 	$(Q)$(CC) $(CPPFLAGS_OURS) -Itests -DPT_CRITERION $(CPPFLAGS) $(CFLAGS_OURS) $(CFLAGS) -MMD -MP -c $< -o $@
 
-$(BUILD)/libptrain.a: $(LIB_OBJECTS)
-	@$(if $(Q),echo "  AR   $@",:)
-	$(Q)rm -f $@ && $(AR) rcsD $@ $^
+# The list of members, so that a source file that goes takes its object out of the library.
+$(BUILD)/libptrain.list: FORCE
+	@mkdir -p $(@D)
+	@echo '$(LIB_OBJECTS)' | cmp -s - $@ || echo '$(LIB_OBJECTS)' >$@
+
+$(BUILD)/libptrain.a: $(LIB_OBJECTS) $(BUILD)/libptrain.list
+	$(call say,AR,$@)
+	$(Q)rm -f $@
+	$(Q)$(AR) qcsD $@ $(LIB_OBJECTS)
 
 $(BUILD)/ptrain: $(CLI_OBJECTS) $(BUILD)/libptrain.a
-	@$(if $(Q),echo "  LD   $@",:)
+	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS_OURS) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
 
 # ./ptrain is the program of the build asked for last.
 ptrain: $(BUILD)/ptrain FORCE
-	$(Q)cmp -s $< $@ || cp -f $< $@
+	@cmp -s $< $@ || cp -f $< $@
+
+# --- tests ---
 
 $(BUILD)/tests-plain: $(PLAIN_OBJECTS) $(BUILD)/libptrain.a
-	@$(if $(Q),echo "  LD   $@",:)
-	$(Q)$(CC) $(LDFLAGS_OURS) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS_OURS) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) $(TEST_LIBS) -o $@
 
 $(BUILD)/tests-criterion: $(CRITERION_OBJECTS) $(BUILD)/libptrain.a
-	@$(if $(Q),echo "  LD   $@",:)
-	$(Q)$(CC) $(LDFLAGS_OURS) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) -lcriterion -o $@
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS_OURS) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) $(TEST_LIBS) -lcriterion -o $@
 
-test: $(BUILD)/tests-criterion ptrain ## run the tests with Criterion
-	$(Q)PT_BINARY=$(BUILD)/ptrain $(BUILD)/tests-criterion
+# Tests run side by side: threads that wait must not spin.
+TEST_ENVIRONMENT := OMP_WAIT_POLICY=passive PT_BINARY=$(BUILD)/ptrain PT_BUILD=$(BUILD)
 
-test-plain: $(BUILD)/tests-plain $(BUILD)/ptrain ## run the tests with the plain driver
-	$(Q)PT_BINARY=$(BUILD)/ptrain $(BUILD)/tests-plain
+run-tests: $(BUILD)/tests-criterion $(BUILD)/libptrain.a ptrain
+	$(Q)export $(TEST_ENVIRONMENT) CC='$(CC)' MAKE='$(MAKE)'; unset MAKEFLAGS MFLAGS; failed=; \
+	$(BUILD)/tests-criterion || failed=Criterion; \
+	for script in $(TEST_SCRIPTS); do \
+	    echo "  SH    $$script"; bash "$$script" || failed="$$failed $$script"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "FAILED: $$failed"; exit 1; fi; \
+	echo "All tests passed: Criterion's and $(words $(TEST_SCRIPTS)) scripts."
 
-clean: ## remove everything built
+test-plain: ## run the tests of C code by the small driver, without Criterion
+	$(Q)$(DEPS) --test
+	$(AGAIN) run-plain
+
+run-plain: $(BUILD)/tests-plain $(BUILD)/ptrain
+	$(Q)$(TEST_ENVIRONMENT) $(BUILD)/tests-plain
+
+# -O1 keeps reports readable; fewer cases keep the time short. gcc's OpenMP runtime makes
+# ThreadSanitizer see races that are none; clang's has Archer, which tells it of the barriers.
+asan: ## run the tests under AddressSanitizer and LeakSanitizer
+	$(Q)$(DEPS) --test
+	$(AGAIN) run-sanitized SANITIZE=address OPT=-O1
+
+ubsan: ## run the tests under UndefinedBehaviorSanitizer
+	$(Q)$(DEPS) --test
+	$(AGAIN) run-sanitized SANITIZE=undefined OPT=-O1
+
+tsan: ## run the tests under ThreadSanitizer (clang)
+	$(Q)scripts/install-deps.sh --test --sanitize
+	$(AGAIN) run-sanitized SANITIZE=thread OPT=-O1 $(if $(findstring clang,$(CC)),,CC=clang)
+
+run-sanitized: $(BUILD)/tests-plain $(BUILD)/ptrain
+	$(Q)$(TEST_ENVIRONMENT) CC='$(CC)' scripts/run-sanitized.sh $(SANITIZE) $(BUILD)/tests-plain
+
+# --- benchmarks ---
+
+$(BUILD)/bench/%: $(BUILD)/bench/%.o $(BUILD)/libptrain.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS_OURS) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
+
+bench: ## time the kernels; tables also in build/bench/
+	$(Q)$(DEPS)
+	$(AGAIN) run-bench
+
+run-bench: $(BENCHES)
+	@mkdir -p build/bench
+	$(Q)for bench in $(BENCHES); do $$bench | tee build/bench/$$(basename $$bench).txt; done
+
+# --- style and static analysis ---
+
+format: ## format all C files in place
+	$(Q)$(CLANG_FORMAT) -i $(FORMATTED)
+
+format-check: ## fail when a C file is not formatted
+	$(Q)$(CLANG_FORMAT) --dry-run --Werror $(FORMATTED)
+
+lint: ## clang-tidy (.clang-tidy), cppcheck and shellcheck, without a finding
+	$(Q)scripts/install-deps.sh --test --lint
+	$(AGAIN) run-lint
+
+LINT_CPPFLAGS := $(CPPFLAGS_OURS) $(STANDARD)
+
+run-lint: $(LINTED:%.c=build/lint/%.tidy) build/lint/cppcheck build/lint/shellcheck
+	@echo "lint: no findings"
+
+build/lint/%.tidy: %.c .clang-tidy $(wildcard simd/*.h src/*/*.h) $(HEADERS)
+	@mkdir -p $(@D)
+	$(call say,TIDY,$<)
+	$(Q)$(CLANG_TIDY) --quiet --warnings-as-errors='*' $< -- $(LINT_CPPFLAGS) $(call flags_of,$<) \
+	    2> >(grep -Ev 'warnings? generated|^Suppressed' >&2)
+	@touch $@
+
+build/lint/cppcheck: $(FORMATTED) .cppcheck-suppressions
+	@mkdir -p $(@D)
+	$(call say,CHECK,cppcheck)
+	$(Q)$(CPPCHECK) --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
+	    --suppressions-list=.cppcheck-suppressions --error-exitcode=1 -D__x86_64__ -D_GNU_SOURCE \
+	    $(CPPFLAGS_OURS) $(LINTED)
+	@touch $@
+
+build/lint/shellcheck: $(wildcard scripts/*.sh) $(TEST_SCRIPTS) .ci/run
+	@mkdir -p $(@D)
+	$(call say,CHECK,shellcheck)
+	$(Q)shellcheck $^
+	@touch $@
+
+# --- installing ---
+
+prefix := $(DESTDIR)$(PREFIX)
+# The OpenMP runtime that the library was compiled for.
+OPENMP_LIB := $(if $(findstring clang,$(CC)),-lomp,-lgomp)
+
+install: all ## install program, library, headers, pkg-config file, manual page (PREFIX, DESTDIR)
+	$(Q)$(INSTALL) -d $(prefix)/bin $(prefix)/lib/pkgconfig $(prefix)/include/ptrain $(prefix)/share/man/man1
+	$(Q)$(INSTALL) -m 755 $(BUILD)/ptrain $(prefix)/bin/ptrain
+	$(Q)$(INSTALL) -m 644 $(BUILD)/libptrain.a $(prefix)/lib/libptrain.a
+	$(Q)$(INSTALL) -m 644 $(HEADERS) $(prefix)/include/ptrain/
+	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@OPENMP@|$(OPENMP_LIB)|' \
+	    packaging/ptrain.pc.in >$(prefix)/lib/pkgconfig/ptrain.pc
+	$(Q)sed -e 's|@VERSION@|$(VERSION)|' packaging/ptrain.1.in >$(prefix)/share/man/man1/ptrain.1
+
+uninstall: ## remove what install has put there
+	$(Q)rm -f $(prefix)/bin/ptrain $(prefix)/lib/libptrain.a $(prefix)/lib/pkgconfig/ptrain.pc \
+	    $(prefix)/share/man/man1/ptrain.1 $(HEADERS:include/%=$(prefix)/include/%)
+	$(Q)rmdir $(prefix)/include/ptrain 2>/dev/null || true
+
+clean: ## remove everything built (data and runs stay)
 	$(Q)rm -rf build ptrain
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@echo 'Targets (make TARGET):'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' Makefile
+	@echo 'Variables: CC=gcc|clang OPT=-O2 PREFIX=/usr/local DESTDIR= V=1 (show the commands)'
 
 FORCE:
-.PHONY: all test test-plain clean help FORCE
+.PHONY: all run test mnist run-tests test-plain run-plain asan ubsan tsan run-sanitized bench \
+        run-bench format format-check lint run-lint install uninstall clean help FORCE
+.SECONDARY: $(BENCH_OBJECTS)
 
--include $(LIB_OBJECTS:.o=.d) $(CLI_OBJECTS:.o=.d) $(PLAIN_OBJECTS:.o=.d) $(CRITERION_OBJECTS:.o=.d)
+-include $(LIB_OBJECTS:.o=.d) $(CLI_OBJECTS:.o=.d) $(PLAIN_OBJECTS:.o=.d) $(CRITERION_OBJECTS:.o=.d) \
+         $(BENCH_OBJECTS:.o=.d)

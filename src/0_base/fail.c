@@ -4,6 +4,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#undef pt_fail /* macros for the static analyser */
+#undef pt_fail_memory
+
 pt_status pt_fail(pt_error *err, pt_status status, const char *format, ...) {
     if (err) {
         va_list args;

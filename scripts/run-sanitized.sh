@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# run-sanitized.sh: runs a test driver that was built with a sanitizer; fails on any report.
+#
+# Usage: scripts/run-sanitized.sh address|undefined|thread DRIVER [SUITE]...
+#
+# The driver's tests start the ptrain program (PT_BINARY) and expect it to fail now and then, so an
+# exit status alone could hide a report: every process writes its reports into a folder, which must
+# be empty in the end.
+set -euo pipefail
+
+kind=$1
+driver=$2
+shift 2
+
+logs=build/sanitizer-logs/$kind
+rm -rf "$logs"
+mkdir -p "$logs"
+
+common="log_path=$PWD/$logs/report:exitcode=99"
+# Tests hand absurd sizes to the allocator: it shall answer NULL, as malloc does.
+export ASAN_OPTIONS="$common:detect_leaks=1:allocator_may_return_null=1:detect_stack_use_after_return=1"
+export LSAN_OPTIONS="$common"
+export UBSAN_OPTIONS="$common:print_stacktrace=1"
+export TSAN_OPTIONS="$common:allocator_may_return_null=1:ignore_noninstrumented_modules=1"
+# Fewer cases, where a test has very many.
+export PT_TEST_QUICK=1
+
+if [ "$kind" = thread ]; then
+    # Archer tells ThreadSanitizer of OpenMP's barriers. Without it every barrier looks like a race.
+    archer=
+    for folder in "$(dirname "$(readlink -f "$(command -v "${CC:-clang}")")")/../lib" \
+        /usr/lib/llvm-*/lib /usr/lib64 /usr/lib /usr/lib/*-linux-gnu; do
+        if [ -e "$folder/libarcher.so" ]; then
+            archer=$folder/libarcher.so
+            break
+        fi
+    done
+    if [ -z "$archer" ]; then
+        echo "run-sanitized.sh: libarcher.so not found; install libomp-dev" >&2
+        exit 1
+    fi
+    export OMP_TOOL_LIBRARIES=$archer
+fi
+
+status=0
+"$driver" "$@" </dev/null || status=$?
+for log in "$logs"/report.*; do
+    [ -e "$log" ] || continue
+    echo "--- $log"
+    head -n 80 "$log"
+    status=99
+done >&2
+if [ "$status" -ne 0 ]; then
+    echo "run-sanitized.sh: $kind: FAILED (status $status)" >&2
+    exit 1
+fi
+echo "$kind sanitizer: no reports"
