@@ -166,15 +166,15 @@ static pt_status open_table(table *t, const char *folder, uint64_t keep, pt_erro
     return PT_OK;
 }
 
-pt_status pt_metrics_open(const char *folder, uint64_t keep_iterations, pt_metrics **result,
-                          pt_error *err) {
+pt_status pt_metrics_open(const char *folder, uint64_t keep_iterations, uint64_t keep_row,
+                          pt_metrics **result, pt_error *err) {
     *result = NULL;
     pt_metrics *m = pt_calloc(1, sizeof *m);
     if (!m)
         return pt_fail_memory(err, "the record of the run", sizeof *m);
     m->metrics.fd = m->losses.fd = -1;
     m->losses.losses = true;
-    pt_status status = open_table(&m->metrics, folder, keep_iterations, err);
+    pt_status status = open_table(&m->metrics, folder, keep_row, err);
     if (status == PT_OK)
         status = open_table(&m->losses, folder, keep_iterations, err);
     if (status == PT_OK) {
