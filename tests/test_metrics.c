@@ -177,7 +177,7 @@ TEST(metrics, damaged_records_are_refused) {
     unlink(csv("losses.csv"));
     CHECK(pt_metrics_open(pt_temp_folder(), 3, &metrics, &err) == PT_ERR_IO);
     CHECK_CONTAINS(err.message, "losses.csv: cannot read: No such file");
-    CHECK(pt_metrics_open("/proc/none", 0, &metrics, &err) == PT_ERR_IO);
+    CHECK(pt_metrics_open("/proc/none", 0, 0, &metrics, &err) == PT_ERR_IO);
 }
 
 /* A disk that is full for a while: told, no half row, and no gap once there is room again. */

@@ -34,6 +34,8 @@ typedef enum pt_schedule {
     PT_SCHEDULE_SLICES      /* threads own slices of the parameters and walk every shard */
 } pt_schedule;
 typedef enum pt_csv_target { PT_CSV_LABEL, PT_CSV_VALUES } pt_csv_target;
+typedef enum pt_interval { PT_INTERVAL_ITERATIONS, PT_INTERVAL_EPOCHS } pt_interval;
+typedef enum pt_save_error { PT_SAVE_ERROR_CONTINUE, PT_SAVE_ERROR_STOP } pt_save_error;
 typedef enum pt_switch { PT_SWITCH_AUTO, PT_SWITCH_ON, PT_SWITCH_OFF } pt_switch;
 
 typedef enum pt_init_kind {
@@ -138,11 +140,20 @@ typedef struct pt_config {
     struct {
         char *dir;
         pt_switch progress;
+        uint64_t checkpoint_every; /* 0: only when interrupted */
+        pt_interval checkpoint_unit;
+        size_t keep; /* checkpoints */
+        bool best;
+        pt_save_error on_save_error;
     } output;
 
     /* Places of the keys above, by index into the table of schema.c. */
     pt_place *places;
 } pt_config;
+
+/* Writes only the keys that decide the numbers of a run, as an INI text that reads back: equal runs
+ * give equal texts. Errors as pt_config_write. */
+pt_status pt_config_write_numbers(const pt_config *config, FILE *stream, pt_error *err);
 
 /* "FILE:LINE: ", "--set: " or "" as a prefix for a message, into a caller's buffer. */
 const char *pt_place_text(pt_place place, char *buffer, size_t size);

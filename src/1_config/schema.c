@@ -18,6 +18,8 @@ static const char *const gradients[] = {"backprop", "numerical"};
 static const char *const isas[] = {"auto", "scalar", "avx2", "avx512"};
 static const char *const schedules[] = {"auto", "per_thread", "slices"};
 static const char *const switches[] = {"auto", "on", "off"};
+static const char *const intervals[] = {"iterations", "epochs"};
+static const char *const save_errors[] = {"continue", "stop"};
 static const char *const automatic[] = {"auto"};
 
 _Static_assert(PT_DATASET_NONE + 1 == COUNT(datasets), "one name a dataset kind");
@@ -26,6 +28,8 @@ _Static_assert(PT_SAMPLING_SEQUENTIAL + 1 == COUNT(samplings), "one name a sampl
 _Static_assert(PT_GRADIENT_NUMERICAL + 1 == COUNT(gradients), "one name a gradient mode");
 _Static_assert(PT_ISA_AUTO == 0 && PT_ISA_COUNT == COUNT(isas), "one name an instruction set");
 _Static_assert(PT_SCHEDULE_SLICES + 1 == COUNT(schedules), "one name a schedule");
+_Static_assert(PT_INTERVAL_EPOCHS + 1 == COUNT(intervals), "one name an interval");
+_Static_assert(PT_SAVE_ERROR_STOP + 1 == COUNT(save_errors), "one name a reaction");
 _Static_assert(PT_SWITCH_OFF + 1 == COUNT(switches), "one name a switch position");
 
 /* Entries. KEY is a key of a plain section, LAYER one of [layer.NAME]. */
@@ -196,6 +200,19 @@ const pt_key pt_keys[] = {
      .help = "The folder of the run; empty: runs/NAME, where NAME.ini is this file."},
     {KEY(output, progress), NO_NUMBERS, CHOICE(switches), .initial = "auto",
      .help = "Whether to draw a progress bar; auto: when the output is a terminal."},
+    {KEY(output, checkpoint_every), NO_NUMBERS, U64(0, TRILLION), .initial = "0",
+     .help = "Save a checkpoint, from which --resume goes on, after so many iterations or epochs; "
+             "0: only when the run is interrupted."},
+    {KEY(output, checkpoint_unit), NO_NUMBERS, CHOICE(intervals), .initial = "iterations",
+     .help = "What checkpoint_every counts."},
+    {KEY(output, keep), NO_NUMBERS, SIZE(1, 1000000), .unit = "checkpoints", .initial = "2",
+     .help = "How many of the newest checkpoints stay in the folder."},
+    {KEY(output, best), NO_NUMBERS, BOOL, .initial = "false",
+     .help = "Save best.safetensors, a checkpoint of the highest test accuracy so far (training "
+             "accuracy where there is no test data), at each evaluation that reaches it."},
+    {KEY(output, on_save_error), NO_NUMBERS, CHOICE(save_errors), .initial = "continue",
+     .help = "When a checkpoint cannot be saved (a full disk, say): continue training, keeping the "
+             "checkpoint before, or stop."},
 };
 const size_t pt_key_count = COUNT(pt_keys);
 

@@ -36,11 +36,18 @@ static void start_section(const char *name, const char *layer, pt_string *out) {
                   layer ? layer : "");
 }
 
-static void write_section(const pt_config *config, const char *section, pt_string *out) {
-    start_section(section, NULL, out);
-    for (size_t i = 0; i < pt_key_count; i++)
-        if (strcmp(pt_keys[i].section, section) == 0)
-            write_line(&pt_keys[i], config, true, out);
+/* `numbers`: only keys that decide the numbers of a run; a section without any is left out. */
+static void write_section(const pt_config *config, const char *section, bool numbers,
+                          pt_string *out) {
+    bool started = false;
+    for (size_t i = 0; i < pt_key_count; i++) {
+        if (strcmp(pt_keys[i].section, section) != 0 || (numbers && pt_keys[i].same_numbers))
+            continue;
+        if (!started)
+            start_section(section, NULL, out);
+        started = true;
+        write_line(&pt_keys[i], config, true, out);
+    }
 }
 
 /* A layer's type decides which keys it takes, and it refuses the others; so those are written that
@@ -55,18 +62,26 @@ static void write_layer(const pt_layer_config *layer, pt_string *out) {
     }
 }
 
-pt_status pt_config_write(const pt_config *config, FILE *stream, pt_error *err) {
+static pt_status write_config(const pt_config *config, bool numbers, FILE *stream, pt_error *err) {
     pt_string out = {0};
     for (size_t s = 0; s < PT_SECTION_COUNT; s++) {
         const char *section = pt_sections[s].name;
         if (strcmp(section, "layer") != 0) {
-            write_section(config, section, &out);
+            write_section(config, section, numbers, &out);
             continue;
         }
         for (size_t i = 0; i < config->layer_count; i++)
             write_layer(&config->layers[i], &out);
     }
     return deliver(&out, stream, err);
+}
+
+pt_status pt_config_write(const pt_config *config, FILE *stream, pt_error *err) {
+    return write_config(config, false, stream, err);
+}
+
+pt_status pt_config_write_numbers(const pt_config *config, FILE *stream, pt_error *err) {
+    return write_config(config, true, stream, err);
 }
 
 /* ---- the reference ---- */

@@ -30,6 +30,9 @@ typedef struct pt_graph {
  * config must outlive the graph. */
 pt_status pt_graph_build(const pt_config *config, const pt_dataset *dataset, pt_graph **graph,
                          pt_error *err);
+/* Tells the config which keys each layer's type takes, so that pt_config_write shows their
+ * defaults. */
+void pt_graph_note_keys(pt_config *config);
 void pt_graph_free(pt_graph *graph); /* NULL allowed */
 
 /* Fills a zeroed parameter block with the initial values: element (r, c) of the p-th parameter is

@@ -395,6 +395,13 @@ pt_status pt_graph_build(const pt_config *config, const pt_dataset *dataset, pt_
     return status;
 }
 
+void pt_graph_note_keys(pt_config *config) {
+    for (size_t i = 0; i < config->layer_count; i++) {
+        const pt_layer_ops *ops = pt_layer_find(config->layers[i].type);
+        config->layers[i].keys_taken = ops ? ops->keys : 0;
+    }
+}
+
 void pt_graph_free(pt_graph *graph) {
     if (!graph)
         return;

@@ -5,7 +5,9 @@
 #include "0_base/memory.h"
 #include "1_config/config.h"
 #include "4_train/trainer.h"
+#include "5_results/checkpoint.h"
 #include "5_results/run_folder.h"
+#include "6_run/saver.h"
 #include "ptrain/version.h"
 
 #include <string.h>
@@ -17,14 +19,20 @@ typedef struct run {
     pt_dataset *dataset;
     pt_trainer *trainer;
     pt_metrics *metrics;
+    pt_saver *saver;                           /* NULL until a checkpoint is wanted */
+    uint64_t evaluate_every, checkpoint_every; /* iterations; the latter 0: never */
     char *model_path;
     char sha256[PT_SHA256_TEXT_SIZE];
     double started, train_seconds, eval_seconds;
+    uint64_t trained; /* iterations of this process */
     /* Since the last metrics row: */
     double loss_sum, segment_seconds;
-    uint64_t loss_count;
+    uint64_t loss_count, segment_iterations;
     uint64_t last_row; /* iteration of that row */
     pt_metrics_row row;
+    bool has_best;
+    double best_accuracy;
+    uint64_t best_step;
 } run;
 
 static double now(void) {
@@ -44,6 +52,57 @@ static pt_status evaluate_split(run *r, pt_split_name name, bool *has, double *a
     return *has ? pt_trainer_evaluate(r->trainer, name, accuracy, err) : PT_OK;
 }
 
+static void warn(const run *r, const char *message) {
+    if (r->listener->warned)
+        r->listener->warned(r->listener->context, message);
+}
+
+/* What a checkpoint holds besides the trainer's own state. */
+static pt_checkpoint position(const run *r) {
+    const uint64_t iteration = pt_trainer_iteration(r->trainer);
+    return (pt_checkpoint){.step = iteration,
+                           .epoch = iteration / iterations_per_epoch(r),
+                           .seed = r->config->train.seed,
+                           .last_row = r->last_row,
+                           .loss_sum = r->loss_sum,
+                           .loss_count = r->loss_count,
+                           .has_best = r->has_best,
+                           .best_accuracy = r->best_accuracy,
+                           .best_step = r->best_step};
+}
+
+/* A file of the run that could not be written: training goes on with a warning, or ends, as the
+ * config says. Nothing saved before is lost, and metrics rows stay in memory until the disk takes
+ * them. */
+static pt_status heed_save_error(run *r, pt_status status, pt_error *err) {
+    if (status != PT_ERR_IO || r->config->output.on_save_error == PT_SAVE_ERROR_STOP)
+        return status;
+    warn(r, err->message);
+    return PT_OK;
+}
+
+static pt_status save(run *r, pt_save_kind kind, pt_error *err) {
+    pt_status status = pt_metrics_flush(r->metrics, err);
+    if (status != PT_OK) /* a checkpoint must not be newer than its rows */
+        return heed_save_error(r, status, err);
+    pt_checkpoint now_at = position(r);
+    pt_saver_save(r->saver, kind, &now_at);
+    return PT_OK;
+}
+
+/* Notes whether the row just made is the best so far, and saves it if that is wanted. */
+static pt_status heed_best(run *r, pt_error *err) {
+    if (!r->row.has_test && !r->row.has_train)
+        return PT_OK;
+    const double accuracy = r->row.has_test ? r->row.test_accuracy : r->row.train_accuracy;
+    if (r->has_best && accuracy <= r->best_accuracy)
+        return PT_OK;
+    r->has_best = true;
+    r->best_accuracy = accuracy;
+    r->best_step = r->row.iteration;
+    return r->config->output.best ? save(r, PT_SAVE_BEST, err) : PT_OK;
+}
+
 /* Writes and reports one metrics row for the current iteration. */
 static pt_status evaluate(run *r, pt_error *err) {
     const uint64_t iteration = pt_trainer_iteration(r->trainer), epoch = iterations_per_epoch(r);
@@ -59,73 +118,160 @@ static pt_status evaluate(run *r, pt_error *err) {
     if (status == PT_OK)
         status = evaluate_split(r, PT_SPLIT_TEST, &r->row.has_test, &r->row.test_accuracy, err);
     if (status == PT_OK)
-        status = pt_metrics_epoch(r->metrics, &r->row, err);
+        status = heed_save_error(r, pt_metrics_epoch(r->metrics, &r->row, err), err);
     r->eval_seconds += now() - start;
     if (status != PT_OK)
         return status;
     pt_run_row report = {.metrics = r->row};
     if (r->segment_seconds > 0)
         report.samples_per_second =
-            (double)(r->loss_count * r->config->train.batch_size) / r->segment_seconds;
+            (double)(r->segment_iterations * r->config->train.batch_size) / r->segment_seconds;
     if (r->listener->evaluated)
         r->listener->evaluated(r->listener->context, &report);
     r->loss_sum = r->segment_seconds = 0;
-    r->loss_count = 0;
+    r->loss_count = r->segment_iterations = 0;
     r->last_row = iteration;
     pt_trainer_keep(r->trainer);
-    return PT_OK;
+    return heed_best(r, err);
 }
 
-/* The next iteration after `done` at which parameters are evaluated: 1, 1 + E, 1 + 2E, ... */
+/* Whether the parameters after `done` iterations are evaluated: after 1, 1 + E, 1 + 2E, ... and at
+ * the end; and the next such point after `done`. */
+static bool evaluation_due(const run *r, uint64_t done) {
+    const uint64_t every = r->evaluate_every;
+    return done == r->config->train.iterations || (done > 0 && (done - 1) % every == 0);
+}
+
 static uint64_t next_evaluation(const run *r, uint64_t done) {
-    uint64_t every =
-        r->config->train.evaluate_every ? r->config->train.evaluate_every : iterations_per_epoch(r);
-    return done == 0 ? 1 : done + every - (done - 1) % every;
+    const uint64_t next = done == 0 ? 1 : done + r->evaluate_every - (done - 1) % r->evaluate_every;
+    return next < r->config->train.iterations ? next : r->config->train.iterations;
 }
 
+static uint64_t next_checkpoint(const run *r, uint64_t done) {
+    return r->checkpoint_every ? done + r->checkpoint_every - done % r->checkpoint_every
+                               : UINT64_MAX;
+}
+
+/* Trains up to iteration `until` and takes down the losses. */
+static pt_status train_until(run *r, uint64_t until, pt_error *err) {
+    const uint64_t done = pt_trainer_iteration(r->trainer);
+    const double start = now();
+    pt_status status = pt_trainer_run(r->trainer, until - done, err);
+    const double seconds = now() - start;
+    size_t count;
+    const double *losses = pt_trainer_losses(r->trainer, &count);
+    for (size_t i = 0; i < count; i++)
+        r->loss_sum += losses[i];
+    r->loss_count += count;
+    r->segment_iterations += count;
+    r->trained += count;
+    r->train_seconds += seconds;
+    r->segment_seconds += seconds;
+    pt_error later;
+    pt_status wrote = pt_metrics_losses(r->metrics, done + 1, losses, count, &later);
+    wrote = heed_save_error(r, wrote, &later);
+    return status != PT_OK || wrote == PT_OK ? status : pt_fail(err, wrote, "%s", later.message);
+}
+
+/* A checkpoint is taken before the evaluation of the same iteration, so that a resumed run makes
+ * that row anew, whatever became of it. */
 static pt_status train(run *r, pt_error *err) {
     const uint64_t last = r->config->train.iterations;
-    for (uint64_t done = pt_trainer_iteration(r->trainer); done < last;) {
-        uint64_t until = next_evaluation(r, done);
-        const bool evaluates = until <= last;
-        if (until > last)
-            until = last;
+    for (;;) {
+        const uint64_t done = pt_trainer_iteration(r->trainer);
+        pt_status status = PT_OK;
+        if (evaluation_due(r, done) && r->last_row != done)
+            status = evaluate(r, err);
+        if (status == PT_OK)
+            status = r->saver ? pt_saver_failure(r->saver, err) : PT_OK;
+        if (status != PT_OK)
+            status = heed_save_error(r, status, err);
+        if (status != PT_OK || done == last)
+            return status;
+        uint64_t until = next_evaluation(r, done), checkpoint = next_checkpoint(r, done);
+        until = checkpoint < until ? checkpoint : until;
         if (until - done > LOSS_CAPACITY)
             until = done + LOSS_CAPACITY;
-        const double start = now();
-        pt_status status = pt_trainer_run(r->trainer, until - done, err);
-        const double seconds = now() - start;
-        r->train_seconds += seconds;
-        r->segment_seconds += seconds;
-        size_t count;
-        const double *losses = pt_trainer_losses(r->trainer, &count);
-        for (size_t i = 0; i < count; i++)
-            r->loss_sum += losses[i];
-        r->loss_count += count;
-        pt_error unused;
-        pt_status wrote =
-            pt_metrics_losses(r->metrics, done + 1, losses, count, status == PT_OK ? err : &unused);
-        if (status != PT_OK || (status = wrote) != PT_OK)
-            return status;
-        done += count;
-        if (evaluates && done == next_evaluation(r, done - 1) &&
-            (status = evaluate(r, err)) != PT_OK)
+        status = train_until(r, until, err);
+        if (status == PT_OK && until == checkpoint)
+            status = save(r, PT_SAVE_CHECKPOINT, err);
+        if (status != PT_OK)
             return status;
     }
-    return r->last_row == last ? PT_OK : evaluate(r, err);
 }
 
-static pt_status open_run(run *r, pt_error *err) {
-    pt_status status = pt_dataset_load(r->config, &r->dataset, err);
+static void damaged(void *context, const char *message) {
+    char *text = pt_format("%s; passed over", message);
+    warn(context, text ? text : message);
+    pt_free(text);
+}
+
+/* Takes over a checkpoint, if its config gives the same numbers. */
+static pt_status take_over(run *r, const pt_checkpoint *from, pt_error *err) {
+    pt_config *config;
+    char difference[512];
+    pt_status status = pt_config_parse(from->config, "checkpoint", NULL, 0, &config, err);
+    if (status != PT_OK)
+        return status;
+    status = pt_config_same_run(config, r->config, difference, sizeof difference);
+    pt_config_free(config);
+    if (status == PT_ERR_MEMORY)
+        return pt_fail_memory(err, "the comparison of configs", sizeof difference);
+    if (status != PT_OK)
+        return pt_fail(
+            err, PT_ERR_USAGE,
+            "cannot resume %s: in the checkpoint and in this config %s; restore these keys, "
+            "or start anew with --out another folder",
+            r->config->output.dir, difference);
+    status = pt_restore_checkpoint(r->trainer, from, r->config->output.dir, err);
+    r->last_row = from->last_row;
+    r->loss_sum = from->loss_sum;
+    r->loss_count = from->loss_count;
+    r->has_best = from->has_best;
+    r->best_accuracy = from->best_accuracy;
+    r->best_step = from->best_step;
+    return status;
+}
+
+static pt_status open_folder(run *r, bool resume, pt_error *err) {
+    const char *folder = r->config->output.dir;
+    pt_checkpoint_file *file = NULL;
+    pt_status status = PT_OK;
+    if (resume) {
+        status = pt_checkpoint_newest(folder, damaged, r, &file, err);
+        if (status == PT_OK && file)
+            status = take_over(r, &file->checkpoint, err);
+        else if (status == PT_OK)
+            warn(r, "no checkpoint to resume from: starting at the first iteration");
+        pt_checkpoint_free(file);
+    }
+    const uint64_t done = pt_trainer_iteration(r->trainer);
     if (status == PT_OK)
-        status = pt_trainer_create(r->config, r->dataset, &r->trainer, err);
+        status = pt_run_folder_open(folder, r->config, err);
     if (status == PT_OK)
-        status = pt_run_folder_open(r->config->output.dir, r->config, err);
+        status = pt_checkpoint_discard_after(folder, done, err);
     if (status == PT_OK)
-        status = pt_metrics_open(r->config->output.dir, 0, &r->metrics, err);
-    if (status == PT_OK &&
-        !(r->model_path = pt_format("%s/model.safetensors", r->config->output.dir)))
-        status = pt_fail_memory(err, "the model's path", strlen(r->config->output.dir));
+        status = pt_metrics_open(folder, done, r->last_row, &r->metrics, err);
+    return status;
+}
+
+static pt_status open_run(run *r, bool resume, pt_error *err) {
+    const pt_config *config = r->config;
+    pt_status status = pt_dataset_load(config, &r->dataset, err);
+    if (status == PT_OK)
+        status = pt_trainer_create(config, r->dataset, &r->trainer, err);
+    if (status != PT_OK)
+        return status;
+    r->evaluate_every =
+        config->train.evaluate_every ? config->train.evaluate_every : iterations_per_epoch(r);
+    r->checkpoint_every =
+        config->output.checkpoint_every *
+        (config->output.checkpoint_unit == PT_INTERVAL_EPOCHS ? iterations_per_epoch(r) : 1);
+    status = open_folder(r, resume, err);
+    if (status == PT_OK && !(r->model_path = pt_format("%s/model.safetensors", config->output.dir)))
+        status = pt_fail_memory(err, "the model's path", strlen(config->output.dir));
+    if (status == PT_OK && (r->checkpoint_every || config->output.best))
+        status = pt_saver_start(config, r->trainer, r->metrics, &r->saver, err);
     return status;
 }
 
@@ -154,44 +300,71 @@ static pt_summary summarize(const run *r, const char *status) {
                     .model_sha256 = r->sha256,
                     .version = PTRAIN_VERSION};
     if (r->train_seconds > 0)
-        s.samples_per_second = (double)s.samples / r->train_seconds;
+        s.samples_per_second = (double)(r->trained * config->train.batch_size) / r->train_seconds;
     return s;
+}
+
+/* An interrupted run is saved whatever the config says of checkpoints. */
+static pt_status save_interrupted(run *r, pt_error *err) {
+    pt_status status = PT_OK;
+    if (!r->saver)
+        status = pt_saver_start(r->config, r->trainer, r->metrics, &r->saver, err);
+    if (status == PT_OK)
+        status = pt_metrics_flush(r->metrics, err);
+    if (status != PT_OK)
+        return status;
+    pt_checkpoint now_at = position(r);
+    if (now_at.step == 0) /* nothing to go on from */
+        return PT_OK;
+    pt_saver_save(r->saver, PT_SAVE_CHECKPOINT, &now_at);
+    pt_saver_wait(r->saver);
+    return pt_saver_failure(r->saver, err);
 }
 
 /* Saves the model and the summary after training ended with `outcome`. */
 static pt_status finish(run *r, pt_status outcome, pt_error *err) {
     const char *word = "finished";
+    pt_status status = PT_OK;
     if (outcome == PT_ERR_DIVERGED) {
         pt_trainer_restore_kept(r->trainer);
         word = "diverged";
     } else if (outcome == PT_ERR_INTERRUPTED) {
+        status = save_interrupted(r, err);
         word = "interrupted";
     }
-    pt_status status = pt_trainer_save(r->trainer, r->model_path, r->sha256, err);
+    if (status == PT_OK)
+        status = pt_trainer_save(r->trainer, r->model_path, r->sha256, err);
+    if (status == PT_OK)
+        status = pt_metrics_flush(r->metrics, err);
     if (status != PT_OK)
         return status;
     pt_summary summary = summarize(r, word);
-    if (r->listener->ended)
+    status = pt_summary_write(r->config->output.dir, &summary, err);
+    if (status == PT_OK && r->listener->ended)
         r->listener->ended(r->listener->context, &summary);
-    return pt_summary_write(r->config->output.dir, &summary, err);
+    return status;
 }
 
-pt_status pt_run(const pt_config *config, const pt_run_listener *listener, pt_error *err) {
+pt_status pt_run(const pt_config *config, bool resume, const pt_run_listener *listener,
+                 pt_error *err) {
     run r = {.config = config, .listener = listener, .started = now()};
-    pt_status status = open_run(&r, err);
+    pt_status status = open_run(&r, resume, err);
     if (status == PT_OK) {
         if (listener->started)
             listener->started(listener->context, r.trainer);
         status = train(&r, err);
-        if (status == PT_OK || status == PT_ERR_INTERRUPTED || status == PT_ERR_DIVERGED) {
-            pt_error later;
-            pt_status saved = finish(&r, status, &later);
-            if (saved != PT_OK)
-                status = pt_fail(err, saved, "%s", later.message);
-        } else if (listener->ended) {
+        pt_error later;
+        pt_status saved = PT_OK;
+        if (status == PT_OK || status == PT_ERR_INTERRUPTED || status == PT_ERR_DIVERGED)
+            saved = finish(&r, status, &later);
+        if (saved != PT_OK)
+            status = pt_fail(err, saved, "%s", later.message);
+        if ((saved != PT_OK ||
+             (status != PT_OK && status != PT_ERR_INTERRUPTED && status != PT_ERR_DIVERGED)) &&
+            listener->ended)
             listener->ended(listener->context, NULL);
-        }
     }
+    pt_saver_stop(r.saver);
     pt_error closing;
     if (pt_metrics_close(r.metrics, &closing) != PT_OK && status == PT_OK)
         status = pt_fail(err, closing.status, "%s", closing.message);

@@ -21,13 +21,21 @@ typedef struct pt_run_listener {
     /* Training is about to start; `trainer` lives until `ended`. */
     void (*started)(void *context, pt_trainer *trainer);
     void (*evaluated)(void *context, const pt_run_row *row);
+    /* Something the user should know that does not end the run: a damaged checkpoint that was
+     * passed over, one that could not be saved. */
+    void (*warned)(void *context, const char *message);
     /* `summary` is NULL when the run failed. */
     void (*ended)(void *context, const pt_summary *summary);
 } pt_run_listener;
 
-/* Runs the whole job of a config. PT_ERR_INTERRUPTED and PT_ERR_DIVERGED leave a saved model and a
- * summary: of the last finished iteration, and of the last evaluation before the loss went wrong.
- */
-pt_status pt_run(const pt_config *config, const pt_run_listener *listener, pt_error *err);
+/* Runs the whole job of a config. With `resume` it goes on from the newest good checkpoint in the
+ * run's folder (from the start where there is none) and refuses, with PT_ERR_USAGE and the keys
+ * that differ, a config that would change the numbers. The files at the end are byte for byte those
+ * of a run that was never stopped.
+ *
+ * PT_ERR_INTERRUPTED leaves a checkpoint and a model of the last finished iteration;
+ * PT_ERR_DIVERGED the model of the last evaluation before the loss went wrong; both a summary. */
+pt_status pt_run(const pt_config *config, bool resume, const pt_run_listener *listener,
+                 pt_error *err);
 
 #endif

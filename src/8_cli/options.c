@@ -5,6 +5,7 @@
 #include "0_base/memory.h"
 #include "0_base/text.h"
 #include "1_config/config.h"
+#include "3_graph/graph.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -39,12 +40,13 @@ static pt_status add_short(pt_options *o, const char *key, const char *value, pt
 }
 
 static pt_status parse_options(int argc, char **argv, pt_options *o, pt_error *err) {
-    enum { PRINT_CONFIG = 256, VALUES, ISA };
+    enum { PRINT_CONFIG = 256, VALUES, ISA, RESUME };
     static const struct option names[] = {{"threads", required_argument, NULL, 't'},
                                           {"isa", required_argument, NULL, ISA},
                                           {"set", required_argument, NULL, 's'},
                                           {"out", required_argument, NULL, 'o'},
                                           {"quiet", no_argument, NULL, 'q'},
+                                          {"resume", no_argument, NULL, RESUME},
                                           {"print-config", no_argument, NULL, PRINT_CONFIG},
                                           {"values", no_argument, NULL, VALUES},
                                           {"help", no_argument, NULL, 'h'},
@@ -68,6 +70,9 @@ static pt_status parse_options(int argc, char **argv, pt_options *o, pt_error *e
             break;
         case 'q':
             o->quiet = true;
+            break;
+        case RESUME:
+            o->resume = true;
             break;
         case PRINT_CONFIG:
             o->print_config = true;
@@ -145,6 +150,7 @@ void pt_print_help(void) {
            "      --isa NAME             auto, scalar, avx2 or avx512 (also: PTRAIN_ISA)\n"
            "  -s, --set SECTION.KEY=VAL  overrides a key of the config; may be repeated\n"
            "  -o, --out DIR              the run's folder instead of [output] dir\n"
+           "      --resume               goes on from the newest checkpoint in the run's folder\n"
            "  -q, --quiet                no table, no progress bar\n"
            "      --print-config         prints every key with its value and exits\n"
            "      --values               graph: with values and gradients of the first mini-batch\n"
@@ -167,7 +173,10 @@ pt_status pt_load_config(const pt_options *o, const char *const *extra, size_t e
         all[count++] = extra[i];
     for (size_t i = 0; i < o->override_count; i++)
         all[count++] = o->override[i];
-    return pt_config_load(o->config_path, all, count, config, err);
+    pt_status status = pt_config_load(o->config_path, all, count, config, err);
+    if (status == PT_OK)
+        pt_graph_note_keys(*config);
+    return status;
 }
 
 int pt_finish_stdout(int status) {

@@ -20,7 +20,7 @@ typedef struct pt_options {
     size_t override_count;
     char *owned[MAX_OVERRIDES]; /* those made up here, to be freed */
     size_t owned_count;
-    bool quiet, print_config, help, version;
+    bool quiet, resume, print_config, help, version;
     bool values; /* graph --values */
 } pt_options;
 

@@ -46,9 +46,9 @@ static void draw(pt_progress *p) {
     double left =
         done > p->first ? seconds * (double)(p->last - done) / (double)(done - p->first) : 0;
     int filled = (int)(share * WIDTH);
-    fprintf(stderr, "\r[%.*s%.*s] %3.0f%%  iteration %llu of %llu  ETA %.0f:%02.0f\033[K", filled,
+    fprintf(stderr, "\r[%.*s%.*s] %3.0f%%  iteration %llu of %llu  ETA %ld:%02ld\033[K", filled,
             full, WIDTH - filled, empty, share * 100, (unsigned long long)done,
-            (unsigned long long)p->last, (double)((long)left / 60), (double)((long)left % 60));
+            (unsigned long long)p->last, (long)left / 60, (long)left % 60);
     fflush(stderr);
     p->drawn = true;
 }

@@ -66,6 +66,13 @@ static void evaluated(void *context, const pt_run_row *row) {
     pt_progress_show(s->progress);
 }
 
+static void warned(void *context, const char *message) {
+    screen *s = context;
+    pt_progress_hide(s->progress);
+    fprintf(stderr, "ptrain: warning: %s\n", message);
+    pt_progress_show(s->progress);
+}
+
 static void ended(void *context, const pt_summary *summary) {
     screen *s = context;
     atomic_store(&g_trainer, NULL);
@@ -101,12 +108,16 @@ int pt_train_command(const pt_options *options) {
     sigaction(SIGTERM, &action, NULL);
 
     screen s = {.config = config, .quiet = options->quiet};
-    const pt_run_listener listener = {
-        .context = &s, .started = started, .evaluated = evaluated, .ended = ended};
-    pt_status status = pt_run(config, &listener, &err);
+    const pt_run_listener listener = {.context = &s,
+                                      .started = started,
+                                      .evaluated = evaluated,
+                                      .warned = warned,
+                                      .ended = ended};
+    pt_status status = pt_run(config, options->resume, &listener, &err);
     int exit_status = 0;
     if (status == PT_ERR_INTERRUPTED) {
-        fprintf(stderr, "ptrain: %s; the model is saved in %s\n", err.message, config->output.dir);
+        fprintf(stderr, "ptrain: %s; go on with: ptrain %s --resume\n", err.message,
+                options->config_path);
         exit_status = EXIT_SIGNAL_BASE + (g_signal ? g_signal : SIGINT);
     } else if (status != PT_OK) {
         exit_status = pt_report(&err);
