@@ -1,4 +1,4 @@
-/* fail.h: the one way a function of the library reports failure: `return pt_fail(err, STATUS, ...)`. */
+/* fail.h: the one way a function of the library reports failure: `return pt_fail(err, ...)`. */
 #ifndef PT_BASE_FAIL_H
 #define PT_BASE_FAIL_H
 

@@ -1,6 +1,8 @@
 /* shards.c: the tree over shards. */
 #include "4_train/shards.h"
 
+#include <assert.h>
+
 /* merges[s] = how many inner nodes of the tree over [lo, hi) have s as their last leaf. */
 static void count_merges(uint8_t *merges, size_t lo, size_t hi) {
     if (hi - lo < 2)
@@ -61,8 +63,10 @@ double pt_shard_sum(const pt_shards *shards, const float *row_value) {
         for (size_t r = shards->row[s]; r < shards->row[s + 1]; r++)
             sum += (double)row_value[r];
         stack[depth++] = sum;
-        for (size_t m = shards->merges[s]; m > 0; m--, depth--)
+        for (size_t m = shards->merges[s]; m > 0; m--, depth--) {
+            assert(depth >= 2);
             stack[depth - 2] += stack[depth - 1];
+        }
     }
     return shards->count ? stack[0] : 0;
 }
