@@ -96,6 +96,11 @@ bool pt_run_test(const char *suite, const char *name, void (*check)(void)) {
     return g_failures == 0;
 }
 
+bool pt_test_quick(void) {
+    const char *quick = getenv("PT_TEST_QUICK");
+    return quick && strcmp(quick, "1") == 0;
+}
+
 const char *pt_temp_folder(void) {
     if (!g_folder[0]) {
         const char *base = getenv("TMPDIR");

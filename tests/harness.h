@@ -64,6 +64,10 @@ void pt_register_test(const char *suite, const char *name, void (*check)(void));
 /* Runs one test in this process and reports it to the framework that drives it. */
 bool pt_run_test(const char *suite, const char *name, void (*check)(void));
 
+/* Whether to try fewer cases where a test has very many: environment PT_TEST_QUICK=1, which runs
+ * under sanitizers set. */
+bool pt_test_quick(void);
+
 /* --- helpers for tests of files and of the command line --- */
 
 /* A fresh folder, removed with everything in it when the test ends. */
