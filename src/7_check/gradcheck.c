@@ -127,8 +127,8 @@ static bool check_tensor(const pt_trainer *t, size_t p, const float *gradient,
             double g = (double)gradient[param->offset + r * param->ld + c];
             double want = expected[r * param->cols + c], difference = fabs(g - want);
             sum += difference;
-            if (!(difference <= row->largest_difference)) /* also takes a NaN */
-                row->largest_difference = difference;
+            if (!(difference <= row->largest_difference) && !isnan(row->largest_difference))
+                row->largest_difference = difference; /* takes a NaN, and keeps it */
             row->largest_gradient = fmax(row->largest_gradient, fabs(want));
         }
     row->mean_difference = sum / (double)row->elements;
