@@ -103,6 +103,22 @@ TEST(kernel_values, softmax_backward_sums_in_16_lanes) {
     pt_float_environment_leave(previous);
 }
 
+/* Lanes beyond a row's end are left alone, not added +0, which would turn their -0 into +0. Here
+ * all products underflow to -0, and so does every lane; only dx[0] = y (-0 - -0) shows it. */
+TEST(kernel_values, lanes_beyond_the_row_keep_their_zero) {
+    enum { N = 20 };
+    unsigned previous = pt_float_environment_enter();
+    FOR_EACH_ISA(kernels) {
+        for (size_t j = 0; j < N; j++) {
+            x[j] = 0x1p-100f;
+            t[j] = j == 0 ? -0.0f : -0x1p-100f;
+        }
+        kernels->softmax_backward(1, N, x, N, t, N, y, N);
+        CHECK_INT(pt_float_bits(y[0]), 0);
+    }
+    pt_float_environment_leave(previous);
+}
+
 TEST(kernel_values, cross_entropy_is_its_formula) {
     unsigned previous = pt_float_environment_enter();
     FOR_EACH_ISA(kernels) {
