@@ -8,6 +8,8 @@ const pt_command pt_commands[] = {
     {"train", "CONFIG", "trains the network; `ptrain CONFIG` is short for it", pt_train_command},
     {"gradcheck", "CONFIG", "compares backpropagation with numerical differentiation",
      pt_gradcheck_command},
+    {"verify", "CONFIG", "trains on every setting that must not matter and compares the models",
+     pt_verify_command},
     {"graph", "CONFIG", "prints the computational graph as Graphviz DOT", pt_graph_command},
     {"reference", "", "prints the reference of every config key", pt_reference_command},
     {0},

@@ -47,6 +47,7 @@ int pt_finish_stdout(int status);
 int pt_train_command(const pt_options *options);
 int pt_gradcheck_command(const pt_options *options);
 int pt_graph_command(const pt_options *options);
+int pt_verify_command(const pt_options *options);
 int pt_reference_command(const pt_options *options);
 
 #endif
