@@ -54,7 +54,7 @@ static const char METRICS_7[] = "epoch,iteration,loss,train_accuracy,test_accura
 static void run_whole(uint64_t keep, uint64_t last) {
     pt_error err;
     pt_metrics *metrics = NULL;
-    REQUIRE_OK(pt_metrics_open(pt_temp_folder(), keep, &metrics, &err), err);
+    REQUIRE_OK(pt_metrics_open(pt_temp_folder(), keep, keep / 3 * 3, &metrics, &err), err);
     REQUIRE_OK(run(metrics, keep + 1, last, &err), err);
     REQUIRE_OK(pt_metrics_close(metrics, &err), err);
 }
@@ -82,7 +82,7 @@ TEST(metrics, odd_numbers_and_many_at_once) {
     const double losses[] = {(double)NAN, (double)INFINITY, -(double)INFINITY, -0.0, 5e-324, 1e300};
     pt_error err;
     pt_metrics *metrics = NULL;
-    REQUIRE_OK(pt_metrics_open(pt_temp_folder(), 0, &metrics, &err), err);
+    REQUIRE_OK(pt_metrics_open(pt_temp_folder(), 0, 0, &metrics, &err), err);
     REQUIRE_OK(pt_metrics_losses(metrics, 1, losses, 6, &err), err);
     CHECK(pt_metrics_losses(metrics, 6, losses, 1, &err) == PT_ERR_USAGE); /* a row twice */
     CHECK_CONTAINS(err.message, "losses.csv: losses of iteration 6 do not follow 6");
@@ -100,7 +100,7 @@ TEST(metrics, odd_numbers_and_many_at_once) {
 TEST(metrics, buffered_rows_leave_whole) {
     pt_error err;
     pt_metrics *metrics = NULL;
-    REQUIRE_OK(pt_metrics_open(pt_temp_folder(), 0, &metrics, &err), err);
+    REQUIRE_OK(pt_metrics_open(pt_temp_folder(), 0, 0, &metrics, &err), err);
     pt_io_fail_at(0, 0, false);
     REQUIRE_OK(run(metrics, 1, 20000, &err), err);
     /* Nothing was flushed by us, so the file lags behind, and ends with a whole row. */
@@ -124,6 +124,14 @@ TEST(metrics, a_resumed_run_ends_as_one_in_one_go) {
             CHECK_STR(text_of("losses.csv"), LOSSES_7);
             CHECK_STR(text_of("metrics.csv"), METRICS_7);
         }
+    /* A run of 7 iterations evaluates at its end; one of 9 that goes on from it does not there. */
+    pt_error err;
+    pt_metrics *metrics = NULL;
+    run_whole(0, 7);
+    REQUIRE_OK(pt_metrics_open(pt_temp_folder(), 7, 3, &metrics, &err), err);
+    REQUIRE_OK(pt_metrics_close(metrics, &err), err);
+    CHECK_STR(text_of("losses.csv"), LOSSES_7);
+    CHECK(strlen(text_of("metrics.csv")) == (size_t)(strstr(METRICS_7, "2,6") - METRICS_7));
     /* Killed while it wrote: cut anywhere behind row 5. */
     size_t kept = (size_t)(strstr(LOSSES_7, "\n6,") + 1 - LOSSES_7);
     for (size_t size = kept; size < sizeof LOSSES_7; size++) {
@@ -152,6 +160,10 @@ TEST(metrics, damaged_records_are_refused) {
         {"loss\n", NULL, "losses.csv:1: not the heading"},
         {"", NULL, "losses.csv:1: not the heading"},
         {NULL, "", "metrics.csv:1: not the heading"},
+        {NULL, "epoch,iteration,loss,train_accuracy,test_accuracy\n",
+         "metrics.csv:1: ends at iteration 0, wanted are 3"},
+        {NULL, "epoch,iteration,loss,train_accuracy,test_accuracy\n0,1,1,,\n1,3,",
+         "metrics.csv:3: damaged row"},
         {NULL, "epoch,iteration,loss,train_accuracy,test_accuracy\n1,2,3\n",
          "metrics.csv:2: damaged"},
         {NULL, "epoch,iteration,loss,train_accuracy,test_accuracy\n1,3,1,,\n1,3,1,,\n",
@@ -163,7 +175,7 @@ TEST(metrics, damaged_records_are_refused) {
         const char *losses = bad[i].losses ? bad[i].losses : LOSSES_7;
         pt_write_text(csv("losses.csv"), losses);
         pt_write_text(csv("metrics.csv"), bad[i].metrics ? bad[i].metrics : METRICS_7);
-        CHECK(pt_metrics_open(pt_temp_folder(), 3, &metrics, &err) == PT_ERR_DATA && !metrics);
+        CHECK(pt_metrics_open(pt_temp_folder(), 3, 3, &metrics, &err) == PT_ERR_DATA && !metrics);
         CHECK_CONTAINS(err.message, bad[i].reason);
         CHECK_STR(text_of("losses.csv"), losses); /* the evidence stays */
     }
@@ -173,9 +185,9 @@ TEST(metrics, damaged_records_are_refused) {
     memcpy(row, "iteration,loss\n", 15);
     pt_write_text(csv("metrics.csv"), METRICS_7);
     pt_write_text(csv("losses.csv"), row);
-    CHECK(pt_metrics_open(pt_temp_folder(), 3, &metrics, &err) == PT_ERR_DATA);
+    CHECK(pt_metrics_open(pt_temp_folder(), 3, 3, &metrics, &err) == PT_ERR_DATA);
     unlink(csv("losses.csv"));
-    CHECK(pt_metrics_open(pt_temp_folder(), 3, &metrics, &err) == PT_ERR_IO);
+    CHECK(pt_metrics_open(pt_temp_folder(), 3, 3, &metrics, &err) == PT_ERR_IO);
     CHECK_CONTAINS(err.message, "losses.csv: cannot read: No such file");
     CHECK(pt_metrics_open("/proc/none", 0, 0, &metrics, &err) == PT_ERR_IO);
 }
@@ -187,7 +199,7 @@ TEST(metrics, a_disk_full_for_a_while) {
     size_t size;
     const char *whole = pt_read_file(csv("losses.csv"), &size);
     pt_metrics *metrics = NULL;
-    REQUIRE_OK(pt_metrics_open(pt_temp_folder(), 0, &metrics, &err), err);
+    REQUIRE_OK(pt_metrics_open(pt_temp_folder(), 0, 0, &metrics, &err), err);
     REQUIRE_OK(run(metrics, 1, 100, &err), err);
     REQUIRE_OK(pt_metrics_flush(metrics, &err), err);
     const char *before = text_of("losses.csv");
@@ -208,7 +220,7 @@ TEST(metrics, a_disk_full_for_a_while) {
     const char *again = pt_read_file(csv("losses.csv"), &again_size);
     CHECK(again_size == size && memcmp(again, whole, size) == 0);
 
-    REQUIRE_OK(pt_metrics_open(pt_temp_folder(), 0, &metrics, &err), err);
+    REQUIRE_OK(pt_metrics_open(pt_temp_folder(), 0, 0, &metrics, &err), err);
     REQUIRE_OK(run(metrics, 1, 3, &err), err);
     pt_io_fail_at(1, ENOSPC, true);
     CHECK(pt_metrics_close(metrics, &err) == PT_ERR_IO);
@@ -224,7 +236,7 @@ TEST(metrics, killed_at_every_call_resumes) {
         if (child == 0) { /* resumes from 4, flushing at every iteration */
             pt_metrics *metrics = NULL;
             pt_io_fail_at(n, PT_IO_KILL, false);
-            bool ok = pt_metrics_open(pt_temp_folder(), 4, &metrics, NULL) == PT_OK;
+            bool ok = pt_metrics_open(pt_temp_folder(), 4, 3, &metrics, NULL) == PT_OK;
             for (uint64_t i = 5; ok && i <= 7; i++)
                 ok = run(metrics, i, i, NULL) == PT_OK && pt_metrics_flush(metrics, NULL) == PT_OK;
             _exit(!ok || pt_metrics_close(metrics, NULL) != PT_OK);
@@ -234,7 +246,7 @@ TEST(metrics, killed_at_every_call_resumes) {
         killed += WIFSIGNALED(status);
         CHECK(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
         pt_metrics *metrics = NULL;
-        REQUIRE_OK(pt_metrics_open(pt_temp_folder(), 4, &metrics, &err), err);
+        REQUIRE_OK(pt_metrics_open(pt_temp_folder(), 4, 3, &metrics, &err), err);
         REQUIRE_OK(run(metrics, 5, 7, &err), err);
         REQUIRE_OK(pt_metrics_close(metrics, &err), err);
         CHECK_STR(text_of("losses.csv"), LOSSES_7);
@@ -251,7 +263,7 @@ TEST(metrics, every_failing_allocation_is_told) {
     long n = 0;
     while (status == PT_ERR_MEMORY && n < 100) {
         pt_memory_fail_at(++n, 0);
-        status = pt_metrics_open(pt_temp_folder(), 5, &metrics, &err);
+        status = pt_metrics_open(pt_temp_folder(), 5, 3, &metrics, &err);
         pt_memory_fail_at(0, 0);
         /* The files are as they were, or already cut to what is kept. */
         CHECK_CONTAINS(text_of("losses.csv"), "\n5,0.2\n");
@@ -261,7 +273,7 @@ TEST(metrics, every_failing_allocation_is_told) {
     REQUIRE_OK(pt_metrics_close(metrics, &err), err);
 
     /* The only allocation of a running record: the buffer that must grow while the disk is full. */
-    REQUIRE_OK(pt_metrics_open(pt_temp_folder(), 0, &metrics, &err), err);
+    REQUIRE_OK(pt_metrics_open(pt_temp_folder(), 0, 0, &metrics, &err), err);
     pt_io_fail_at(1, ENOSPC, true);
     pt_memory_fail_at(1, 1);
     uint64_t i = 0;

@@ -82,7 +82,7 @@ static pt_status read_metadata(const char *path, const pt_safetensors *file, pt_
         return pt_fail(err, PT_ERR_DATA, "%s: has no checksum", path);
     for (size_t i = 0; i < FIELDS; i++) {
         const char *text = pt_safetensors_metadata(file, fields[i].key);
-        uint64_t bits;
+        uint64_t bits = 0;
         if (!text || !(fields[i].real ? parse_bits : pt_parse_u64)(text, &bits))
             return pt_fail(err, PT_ERR_DATA, "%s: metadata entry %s is %s", path, fields[i].key,
                            text ? "no number" : "missing");

@@ -110,8 +110,7 @@ static pt_status copy_rows(table *t, uint64_t keep, FILE *from, FILE *to, pt_err
         size_t length = strlen(row);
         if (length == 0 || row[length - 1] != '\n' || !row_iteration(row, t->losses, &iteration)) {
             /* Harmless at the very end, once all rows to be kept are there. */
-            if (getc(from) == EOF && length > 0 && row[length - 1] != '\n' &&
-                (!t->losses || t->last >= keep))
+            if (getc(from) == EOF && length > 0 && row[length - 1] != '\n' && t->last >= keep)
                 break;
             return damaged(t, line, "damaged row", err);
         }
@@ -125,7 +124,7 @@ static pt_status copy_rows(table *t, uint64_t keep, FILE *from, FILE *to, pt_err
     }
     if (ferror(from))
         return pt_fail(err, PT_ERR_IO, "%s: cannot read: %s", t->path, strerror(errno));
-    if (t->losses && t->last != keep)
+    if (t->last != keep)
         return pt_fail(err, PT_ERR_DATA, "%s:%lu: ends at iteration %llu, wanted are %llu", t->path,
                        line, (unsigned long long)t->last, (unsigned long long)keep);
     return PT_OK;

@@ -30,9 +30,9 @@ typedef struct pt_metrics_row {
 } pt_metrics_row;
 
 /* Starts both files in `folder` anew, or, with `keep_iterations` > 0, keeps the losses up to and
- * including that iteration and the rows up to and including iteration `keep_row` (0: none), and
- * goes on after them (PT_ERR_DATA `file:line: reason` when they are damaged or do not reach that
- * far). What a killed run wrote behind them is dropped. */
+ * including that iteration and the rows up to and including the row of iteration `keep_row` (0:
+ * none), and goes on after them (PT_ERR_DATA `file:line: reason` when they are damaged or do not
+ * reach that far). What a killed run wrote behind them is dropped. */
 pt_status pt_metrics_open(const char *folder, uint64_t keep_iterations, uint64_t keep_row,
                           pt_metrics **metrics, pt_error *err);
 /* Appends losses of iterations first .. first + count - 1 (counted from 1). */

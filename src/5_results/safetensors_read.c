@@ -49,7 +49,7 @@ static pt_status refuse_here(const walk *w) {
 /* A hostile name as something that fits on one line. */
 static const char *printable(const char *name, char buffer[48]) {
     size_t i = 0;
-    for (; name[i] && i < 40; i++)
+    for (; i < 40 && name[i]; i++)
         buffer[i] = name[i] >= ' ' && name[i] != 0x7F ? name[i] : '?';
     strcpy(buffer + i, name[i] ? "..." : "");
     return buffer;
