@@ -182,7 +182,9 @@ bench: ## time the kernels; tables also in build/bench/
 	$(Q)$(DEPS)
 	$(AGAIN) run-bench
 
-run-bench: $(BENCHES)
+bench-build: $(BENCHES)
+
+run-bench: bench-build
 	@mkdir -p build/bench
 	$(Q)for bench in $(BENCHES); do $$bench | tee build/bench/$$(basename $$bench).txt; done
 
@@ -254,7 +256,7 @@ help: ## list the targets
 
 FORCE:
 .PHONY: all run test mnist run-tests test-plain run-plain asan ubsan tsan run-sanitized bench \
-        run-bench format format-check lint run-lint install uninstall clean help FORCE
+        bench-build run-bench format format-check lint run-lint install uninstall clean help FORCE
 .SECONDARY: $(BENCH_OBJECTS)
 
 -include $(LIB_OBJECTS:.o=.d) $(CLI_OBJECTS:.o=.d) $(PLAIN_OBJECTS:.o=.d) $(CRITERION_OBJECTS:.o=.d) \
