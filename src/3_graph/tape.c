@@ -88,9 +88,11 @@ static pt_call make_call(const pt_graph *graph, const pt_kernels *kernels, const
 
 void pt_graph_forward(const pt_graph *graph, const pt_kernels *kernels, const float *params,
                       const pt_tape *tape, size_t begin, size_t end, void *scratch) {
+    uint64_t time = pt_profile_start(tape->profile);
     for (size_t i = 1; i < graph->node_count; i++) {
         pt_call call = make_call(graph, kernels, params, tape, i, begin, end, scratch);
         graph->nodes[i].ops->forward(&graph->nodes[i], &call);
+        time = pt_profile_add(tape->profile, PT_PHASE_FORWARD, i, time);
     }
 }
 
@@ -120,6 +122,7 @@ static void backward_fan_out(const pt_graph *graph, const pt_tape *tape, size_t 
 
 void pt_graph_backward(const pt_graph *graph, const pt_kernels *kernels, const float *params,
                        const pt_tape *tape, size_t begin, size_t end, void *scratch) {
+    uint64_t time = pt_profile_start(tape->profile);
     for (size_t i = graph->node_count; i-- > 1;) {
         const pt_node *node = &graph->nodes[i];
         bool wanted = false, all_first = true;
@@ -136,16 +139,19 @@ void pt_graph_backward(const pt_graph *graph, const pt_kernels *kernels, const f
             node->ops->backward(node, &call);
         else if (wanted)
             backward_fan_out(graph, tape, i, &call, begin);
+        time = pt_profile_add(tape->profile, PT_PHASE_BACKWARD, i, time);
     }
 }
 
 void pt_graph_gradient(const pt_graph *graph, const pt_kernels *kernels, const pt_tape *tape,
                        size_t param, size_t begin, size_t end, const pt_shards *shards, float *out,
                        size_t out_ld, void *scratch) {
+    uint64_t time = pt_profile_start(tape->profile);
     size_t index = graph->params[param].node;
     const pt_node *node = &graph->nodes[index];
     pt_call call = make_call(graph, kernels, NULL, tape, index, 0, tape->rows, scratch);
     node->ops->gradient(node, &call, param - node->first_param, begin, end, shards, out, out_ld);
+    pt_profile_add(tape->profile, PT_PHASE_GRADIENT, index, time);
 }
 
 double pt_graph_loss_f64(const pt_graph *graph, size_t rows, const double *params,

@@ -9,14 +9,16 @@
 #define PT_GRAPH_TAPE_H
 
 #include "3_graph/graph.h"
+#include "3_graph/profile.h"
 
 typedef struct pt_tape {
-    size_t rows;       /* capacity */
-    const float *data; /* node 0's values, rows x its ld, lent by a mini-batch */
-    float **value;     /* node_count pointers; value[0] stays NULL */
-    float **gradient;  /* node_count pointers, NULL where none is wanted; NULL: inference only */
-    float *fan_out;    /* one more gradient, for nodes that feed several others; or NULL */
-    float *block;      /* what backs them */
+    size_t rows;         /* capacity */
+    const float *data;   /* node 0's values, rows x its ld, lent by a mini-batch */
+    float **value;       /* node_count pointers; value[0] stays NULL */
+    float **gradient;    /* node_count pointers, NULL where none is wanted; NULL: inference only */
+    float *fan_out;      /* one more gradient, for nodes that feed several others; or NULL */
+    float *block;        /* what backs them */
+    pt_profile *profile; /* of the worker that walks; NULL: not measured */
 } pt_tape;
 
 pt_status pt_tape_init(pt_tape *tape, const pt_graph *graph, size_t rows, bool training,

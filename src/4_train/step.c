@@ -62,6 +62,7 @@ static void update_own_slices(pt_trainer *t, uint64_t step, const pt_tape *tape,
             size_t rows = end - row < piece ? end - row : piece;
             pt_graph_gradient(graph, t->kernels, tape, p, row, row + rows, &t->shards.shards,
                               self->slice, param->ld, self->scratch);
+            uint64_t time = pt_profile_start(tape->profile);
             /* The padding of `slice` may hold another parameter's numbers; the parameters' own
              * padding must stay zero. */
             if (param->cols == param->ld)
@@ -70,6 +71,7 @@ static void update_own_slices(pt_trainer *t, uint64_t step, const pt_tape *tape,
                 for (size_t r = 0; r < rows; r++)
                     update(t, step, param->offset + (row + r) * param->ld, param->cols,
                            self->slice + r * param->ld);
+            pt_profile_add(tape->profile, PT_PHASE_UPDATE, param->node, time);
         }
     }
 }
@@ -98,14 +100,18 @@ static void add_workers(void *context, size_t a, size_t b) {
 
 /* Per-thread schedule: the tree over the workers' buffers and the optimizer in one pass over this
  * worker's slice of the block, a piece that fits L1 at a time. */
-static void reduce_and_update(pt_trainer *t, uint64_t step, size_t worker, size_t workers) {
+static void reduce_and_update(pt_trainer *t, uint64_t step, pt_profile *profile, size_t worker,
+                              size_t workers) {
     enum { PIECE = 1024 };
     size_t begin, end;
     pt_partition(t->graph->block_size, PT_ROW_ALIGN, worker, workers, &begin, &end);
     for (size_t at = begin; at < end; at += PIECE) {
         reduction piece = {t, at, end - at < PIECE ? end - at : PIECE};
+        uint64_t time = pt_profile_start(profile);
         pt_shard_tree(t->config->parallel.shards, workers, add_workers, &piece);
+        time = pt_profile_add(profile, PT_PHASE_REDUCE, 0, time);
         update(t, step, at, piece.count, t->workers[0].gradient + at);
+        pt_profile_add(profile, PT_PHASE_UPDATE, 0, time);
     }
 }
 
@@ -127,7 +133,9 @@ static void walk_rows(pt_trainer *t, const pt_batch *batch, const pt_tape *tape,
                          .factor = 1.0f / (float)batch->rows,
                          .d_x = tape->gradient[graph->output_node] + begin * output->ld,
                          .row_loss = t->row_loss + begin};
+    uint64_t time = pt_profile_start(tape->profile);
     graph->loss->evaluate(&call);
+    pt_profile_add(tape->profile, PT_PHASE_LOSS, 0, time);
     pt_graph_backward(graph, t->kernels, t->params, tape, begin, end, scratch);
 }
 
@@ -156,25 +164,31 @@ static void train(void *context, size_t worker, size_t workers) {
         pt_partition(t->batch.rows, 1, worker, workers, &begin, &end);
     }
     const uint64_t first = atomic_load(&t->iteration);
+    pt_tape tape = t->tape; /* a worker's own view: which data, whose profile */
+    tape.profile = self->profile.ticks ? &self->profile : NULL;
     for (uint64_t step = first; step < r->last; step++) {
+        uint64_t time = pt_profile_start(tape.profile);
         const pt_batch *batch = r->loader ? pt_loader_wait(r->loader, step) : &t->batch;
-        pt_tape tape = t->tape;
         if (!r->loader)
             pt_batch_fill(&t->batch, t->dataset, t->kernels, &t->sampler, step, begin, end);
         tape.data = batch->x;
+        pt_profile_add(tape.profile, PT_PHASE_DATA, 0, time);
         walk_rows(t, batch, &tape, begin, end, self->scratch);
         if (per_thread)
             gradient_of_own_shards(t, &tape, self);
+        time = pt_profile_start(tape.profile);
         pt_barrier_wait(&r->barrier, workers);
+        time = pt_profile_add(tape.profile, PT_PHASE_BARRIER, 0, time);
 
         double loss = pt_shard_sum(&t->shards.shards, t->row_loss) / (double)t->batch.rows;
+        pt_profile_add(tape.profile, PT_PHASE_LOSS, 0, time);
         if (!isfinite(loss)) { /* every worker computes the same loss, so all leave here together */
             if (worker == 0)
                 t->diverged = true;
             break;
         }
         if (per_thread)
-            reduce_and_update(t, step, worker, workers);
+            reduce_and_update(t, step, tape.profile, worker, workers);
         else
             update_own_slices(t, step, &tape, self, worker, workers);
         if (worker == 0) {
@@ -182,7 +196,9 @@ static void train(void *context, size_t worker, size_t workers) {
             atomic_store_explicit(&t->iteration, step + 1, memory_order_relaxed);
             r->stop = atomic_load_explicit(&t->stop, memory_order_relaxed);
         }
+        time = pt_profile_start(tape.profile);
         pt_barrier_wait(&r->barrier, workers);
+        pt_profile_add(tape.profile, PT_PHASE_BARRIER, 0, time);
         if (worker == 0 && r->loader)
             pt_loader_release(r->loader, step);
         if (r->stop)

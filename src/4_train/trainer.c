@@ -150,6 +150,7 @@ void pt_trainer_free(pt_trainer *t) {
         pt_free(t->workers[w].slice);
         pt_free(t->workers[w].scratch);
         pt_free(t->workers[w].predicted);
+        pt_free(t->workers[w].profile.ticks);
         pt_batch_destroy(&t->workers[w].batch);
         pt_tape_destroy(&t->workers[w].tape);
     }
@@ -243,6 +244,19 @@ pt_status pt_trainer_run(pt_trainer *t, uint64_t iterations, pt_error *err) {
     if (t->iteration < first + iterations)
         return pt_fail(err, PT_ERR_INTERRUPTED, "stopped after iteration %llu",
                        (unsigned long long)t->iteration);
+    return PT_OK;
+}
+
+pt_status pt_trainer_profile(pt_trainer *t, pt_error *err) {
+    const size_t count = PT_PHASE_COUNT * t->graph->node_count;
+    for (size_t w = 0; w < t->threads; w++) {
+        pt_profile *profile = &t->workers[w].profile;
+        pt_free(profile->ticks);
+        profile->nodes = t->graph->node_count;
+        profile->ticks = pt_calloc(count, sizeof *profile->ticks);
+        if (!profile->ticks)
+            return pt_fail_memory(err, "the profile", count * sizeof *profile->ticks);
+    }
     return PT_OK;
 }
 

@@ -31,6 +31,7 @@ typedef struct pt_worker {
     int32_t *predicted;
     uint64_t correct;
     pt_shard_range shards; /* that this worker owns (per-thread schedule) */
+    pt_profile profile;    /* ticks NULL: off */
 } pt_worker;
 
 struct pt_trainer {
@@ -67,6 +68,9 @@ struct pt_trainer {
  */
 void pt_partition(size_t n, size_t granule, size_t worker, size_t workers, size_t *begin,
                   size_t *end);
+
+/* Switches the profile of every worker on, from zero. */
+pt_status pt_trainer_profile(pt_trainer *trainer, pt_error *err);
 
 /* Trains iterations until `last` (exclusive), or a stop or divergence, in a parallel region. */
 void pt_train_region(pt_trainer *trainer, uint64_t last, pt_loader *loader);
