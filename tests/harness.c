@@ -46,6 +46,12 @@ void pt_abandon_test(void) {
     longjmp(g_abandon, 1);
 }
 
+bool pt_check_int(long long actual, long long expected, const char *what, const char *file,
+                  int line) {
+    return pt_check(actual == expected, file, line, "%s is %lld, expected %lld", what, actual,
+                    expected);
+}
+
 bool pt_check_string(const char *actual, const char *expected, const char *what, const char *file,
                      int line) {
     return pt_check(actual && strcmp(actual, expected) == 0, file, line,

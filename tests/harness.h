@@ -34,10 +34,11 @@ _Noreturn void pt_abandon_test(void);
             pt_abandon_test();                                                                     \
     } while (0)
 #define CHECK_INT(actual, expected)                                                                \
-    pt_check((long long)(actual) == (long long)(expected), __FILE__, __LINE__,                     \
-             "%s is %lld, expected %lld", #actual, (long long)(actual), (long long)(expected))
+    pt_check_int((long long)(actual), (long long)(expected), #actual, __FILE__, __LINE__)
 #define CHECK_STR(actual, expected) pt_check_string((actual), (expected), #actual, __FILE__, __LINE__)
 #define CHECK_CONTAINS(text, part) pt_check_contains((text), (part), #text, __FILE__, __LINE__)
+bool pt_check_int(long long actual, long long expected, const char *what, const char *file,
+                  int line);
 bool pt_check_string(const char *actual, const char *expected, const char *what, const char *file,
                      int line);
 bool pt_check_contains(const char *text, const char *part, const char *what, const char *file,
