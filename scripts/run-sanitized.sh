@@ -17,8 +17,9 @@ rm -rf "$logs"
 mkdir -p "$logs"
 
 common="log_path=$PWD/$logs/report:exitcode=99"
-# Tests hand absurd sizes to the allocator: it shall answer NULL, as malloc does.
-export ASAN_OPTIONS="$common:detect_leaks=1:allocator_may_return_null=1:detect_stack_use_after_return=1"
+# Tests hand absurd sizes to the allocator: it shall answer NULL, as malloc does. (Not switched on:
+# detect_stack_use_after_return, whose frames gcc 12 aligns too little for AVX-512, gcc PR 110027.)
+export ASAN_OPTIONS="$common:detect_leaks=1:allocator_may_return_null=1"
 export LSAN_OPTIONS="$common"
 export UBSAN_OPTIONS="$common:print_stacktrace=1"
 export TSAN_OPTIONS="$common:allocator_may_return_null=1:ignore_noninstrumented_modules=1"
