@@ -18,100 +18,112 @@ static double largest_in_rows(const float *x, size_t rows, size_t cols, size_t l
     return most;
 }
 
-/* Largest column sum (over rows) and row sum (over columns) of a parameter's absolute values. */
-static void absolute_sums(const pt_param *param, const float *w, double *column, double *row) {
+/* Largest 2-norm of a column and of a row of a parameter. */
+static void largest_norms(const pt_param *param, const float *w, double *column, double *row) {
     *column = *row = 0;
     for (size_t c = 0; c < param->cols; c++) {
         double sum = 0;
         for (size_t r = 0; r < param->rows; r++)
-            sum += fabs((double)w[r * param->ld + c]);
-        *column = fmax(*column, sum);
+            sum += (double)w[r * param->ld + c] * (double)w[r * param->ld + c];
+        *column = fmax(*column, sqrt(sum));
     }
     for (size_t r = 0; r < param->rows; r++) {
         double sum = 0;
         for (size_t c = 0; c < param->cols; c++)
-            sum += fabs((double)w[r * param->ld + c]);
-        *row = fmax(*row, sum);
+            sum += (double)w[r * param->ld + c] * (double)w[r * param->ld + c];
+        *row = fmax(*row, sqrt(sum));
     }
 }
 
-/* Norms carried through the graph, one per node. */
+/* Carried through the graph, one per node: how large its numbers are, and how wrong they may be in
+ * units of 4 u sqrt(D). */
 typedef struct norms {
-    double forward;  /* bounds the sums of absolute values behind the node's output */
-    double backward; /* the same for the gradient of the loss to that output */
-    double largest;  /* absolute value of the output itself */
+    double value, value_error; /* of the output, largest absolute */
+    double slope, slope_error; /* of the loss's gradient to it */
 } norms;
 
-static bool is_linear(const pt_node *node) {
-    return node->param_count || node->ops == &pt_layer_add || node->ops == &pt_layer_mul ||
-           node->ops == &pt_layer_identity || node->ops == &pt_layer_flatten;
+static void weight_norms(const pt_trainer *t, const pt_node *node, double *column, double *row) {
+    const pt_param *weight = &t->graph->params[node->first_param];
+    largest_norms(weight, t->params + weight->offset, column, row);
+}
+
+/* Forward: what a node's own roundings add, and what it makes of its inputs' errors. */
+static double forward_error(const pt_trainer *t, const norms *n, const pt_node *node,
+                            double value) {
+    double error = 0, column, row;
+    if (node->param_count && !node->input_count)
+        return 0; /* a variable is what it is */
+    const norms *in = &n[node->input[0]];
+    if (node->param_count) { /* affine: each partial sum is rounded, each input is a little wrong */
+        weight_norms(t, node, &column, &row);
+        return column * (in->value + in->value_error) + value;
+    }
+    if (node->ops == &pt_layer_mul) {
+        const norms *other = &n[node->input[1]];
+        return in->value_error * other->value + other->value_error * in->value + value;
+    }
+    for (size_t k = 0; k < node->input_count; k++)
+        error += n[node->input[k]].value_error; /* slopes of activations are at most one */
+    return error + value;
+}
+
+/* Backward: adds the error of the gradient that `node` hands to its input `k`. */
+static void add_slope_error(const pt_trainer *t, norms *n, const pt_node *node, const norms *own,
+                            size_t k) {
+    double gain = 1, gain_error = 0, column;
+    if (node->ops == &pt_layer_mul) {
+        gain = n[node->input[1 - k]].value;
+        gain_error = n[node->input[1 - k]].value_error;
+    } else if (node->param_count) {
+        weight_norms(t, node, &column, &gain);
+    } else if (node->ops != &pt_layer_add && node->ops != &pt_layer_identity &&
+               node->ops != &pt_layer_flatten) {
+        gain_error = own->value_error; /* curvature of activations is at most one */
+    }
+    n[node->input[k]].slope_error +=
+        gain * (own->slope_error + own->slope) + gain_error * own->slope;
 }
 
 /* Fills the norms; returns D without the rows of the gradient. */
 static double carry_norms(const pt_trainer *t, norms *n) {
     const pt_graph *graph = t->graph;
-    const pt_node *output = &graph->nodes[graph->output_node];
     const size_t rows = t->batch.rows;
-    double length = 16,
-           curvature = 0; /* 16: roundings of an elementwise function, there and back */
-    n[0].largest = largest_in_rows(t->batch.x, rows, graph->nodes[0].cols, graph->nodes[0].ld);
-    n[0].forward = n[0].largest;
+    double length = 16; /* roundings of an elementwise function, there and back */
+    n[0].value = largest_in_rows(t->batch.x, rows, graph->nodes[0].cols, graph->nodes[0].ld);
     for (size_t i = 1; i < graph->node_count; i++) {
         const pt_node *node = &graph->nodes[i];
-        double sum = 0, product = 1, most = 0;
-        for (size_t k = 0; k < node->input_count; k++) {
-            sum += n[node->input[k]].forward;
-            product *= n[node->input[k]].forward;
-            most = fmax(most, n[node->input[k]].forward);
-        }
-        n[i].largest = largest_in_rows(t->tape.value[i], rows, node->cols, node->ld);
-        n[i].forward = node->ops == &pt_layer_add   ? sum
-                       : node->ops == &pt_layer_mul ? product
-                                                    : most;
-        if (node->param_count) {
-            const pt_param *weight = &graph->params[node->first_param];
-            double column, row;
-            absolute_sums(weight, t->params + weight->offset, &column, &row);
-            n[i].forward = node->input_count ? most * column + n[i].largest : column;
-            length += (double)(weight->rows + weight->cols);
-        }
+        n[i].value = largest_in_rows(t->tape.value[i], rows, node->cols, node->ld);
+        n[i].value_error = forward_error(t, n, node, n[i].value);
+        n[i].slope = largest_in_rows(t->tape.gradient[i], rows, node->cols, node->ld);
         length += 16;
-        if (!is_linear(node))
-            curvature = fmax(curvature, most);
+        if (node->param_count)
+            length += (double)(graph->params[node->first_param].rows +
+                               graph->params[node->first_param].cols);
     }
+    /* The losses' slopes change with their inputs at most twice as fast, over the rows. */
+    norms *output = &n[graph->output_node];
+    output->slope_error = output->slope;
     if (graph->loss != &pt_loss_output)
-        curvature = fmax(curvature, n[graph->output_node].forward);
-    /* The slope at the output: what it is, and how far an error of the values shifts it. */
-    n[graph->output_node].backward =
-        largest_in_rows(t->tape.gradient[graph->output_node], rows, output->cols, output->ld) +
-        2 * curvature / (double)rows;
-    for (size_t i = graph->node_count; i-- > 1;) {
-        const pt_node *node = &graph->nodes[i];
-        for (size_t k = 0; k < node->input_count; k++) {
-            double gain = 1; /* of activations, sums and softmax: at most one */
-            if (node->ops == &pt_layer_mul) {
-                gain = n[node->input[1 - k]].largest;
-            } else if (node->param_count) {
-                const pt_param *weight = &graph->params[node->first_param];
-                double column;
-                absolute_sums(weight, t->params + weight->offset, &column, &gain);
-            }
-            n[node->input[k]].backward += n[i].backward * gain;
-        }
-    }
+        output->slope_error += 2 * output->value_error / (double)rows;
+    for (size_t i = graph->node_count; i-- > 1;)
+        for (size_t k = 0; k < graph->nodes[i].input_count; k++)
+            add_slope_error(t, n, &graph->nodes[i], &n[i], k);
     return length;
 }
 
-/* 4 u sqrt(D) times the sum of absolute values of a parameter's gradient. */
+/* 4 u sqrt(D) times how wrong a sum over the rows of input times slope may be. */
 static double bound_of(const pt_trainer *t, size_t p, const norms *n, double length) {
     const pt_param *param = &t->graph->params[p];
     const pt_node *node = &t->graph->nodes[param->node];
+    const norms *own = &n[param->node];
     const double rows = (double)t->batch.rows;
-    /* A weight's gradient sums input times slope; a bias's, the slope. */
-    const double input = node->input_count && param == &t->graph->params[node->first_param]
-                             ? n[node->input[0]].forward
-                             : 1;
-    return 4 * 0x1p-24 * sqrt(length + rows) * rows * input * n[param->node].backward;
+    double input = 1, input_error = 0; /* of a bias or a variable */
+    if (node->input_count && param == &t->graph->params[node->first_param]) {
+        input = n[node->input[0]].value;
+        input_error = n[node->input[0]].value_error;
+    }
+    return 4 * 0x1p-24 * sqrt(length + rows) * rows *
+           (input * (own->slope + own->slope_error) + input_error * own->slope);
 }
 
 static bool check_tensor(const pt_trainer *t, size_t p, const float *gradient,

@@ -4,14 +4,14 @@
  * of the float64 reference. Reported per parameter tensor, as the book does: the mean absolute
  * difference; and judged by a bound on the largest one.
  *
- * The bound. Rounding errors of float32 grow with the length of the chains of additions a gradient
- * passes through. With u = 2^-24 and D the sum of those lengths over the graph (fan-in forward,
- * fan-out backward, rows in the gradient), a sum's error stays below 4 u sqrt(D) times the sum of
- * its terms' absolute values with a probability of about 1 - 2 exp(-8) (Higham and Mary, "A new
- * approach to probabilistic rounding error analysis", SIAM J. Sci. Comput. 41, 2019). Those sums of
- * absolute values are carried through the graph as norms, forward and backward; where the graph is
- * curved (activations, softmax, squares), an error of a value also shifts the slopes behind it. To
- * this comes the error of the central difference itself.
+ * The bound. Rounding errors of float32 behave like independent random numbers of mean zero (Higham
+ * and Mary, "A new approach to probabilistic rounding error analysis", SIAM J. Sci. Comput. 41,
+ * 2019): over chains of D operations in all (fan-in forward, fan-out backward, rows in the
+ * gradient) they add up to about u sqrt(D) of the numbers involved, u = 2^-24, and hardly ever to
+ * four times that. How large those numbers are, and how an error in one node carries on to the
+ * next, is followed through the graph, forward and backward, with the largest values and the
+ * 2-norms of the weights' columns and rows. To this comes the error of the central difference
+ * itself.
  */
 #ifndef PT_CHECK_GRADCHECK_H
 #define PT_CHECK_GRADCHECK_H
