@@ -39,11 +39,11 @@ pt_config *pt_toy_config(const char *text, ...) {
 pt_text pt_toy_images_text(const char *layers) {
     const char *folder = pt_temp_folder();
     if (!pt_file_exists(pt_path_in(folder, "train-images")))
-        pt_write_toy_images(folder, 200, 50, 12, 12, 5);
+        pt_write_toy_images(folder, 200, 50, 12, 12, PT_TOY_CLASSES);
     return pt_textf("[data]\ntrain_images = %s/train-images\ntrain_labels = %s/train-labels\n"
                     "test_images = %s/test-images\ntest_labels = %s/test-labels\n"
                     "%s"
-                    "[layer.out]\ntype = affine\nunits = 5\ninit = normal(0.1)\n"
+                    "[layer.out]\ntype = affine\nunits = 4\ninit = normal(0.1)\n"
                     "[train]\niterations = 20\nbatch_size = 32\n"
                     "[output]\ndir = %s/run\n",
                     folder, folder, folder, folder, layers, folder);

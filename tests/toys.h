@@ -11,13 +11,15 @@ typedef struct pt_text {
 } pt_text;
 pt_text pt_textf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+enum { PT_TOY_CLASSES = 4 };
+
 /* A config of `text` (named "toy.ini") with overrides, NULL-terminated; ends the test on failure.
  */
 pt_config *pt_toy_config(const char *text, ...) __attribute__((sentinel));
 
 /* The text of a config on toy images (written to the test's folder by the first call: 200 rows to
- * train on, 50 to test on, 12 x 12, 5 classes): [data], the given layers, an affine layer `out`
- * with 5 units behind the last of them, softmax cross-entropy, 20 iterations of 32. */
+ * train on, 50 to test on, 12 x 12, 4 classes): [data], the given layers, an affine layer `out`
+ * with 4 units behind the last of them, softmax cross-entropy, 20 iterations of 32. */
 pt_text pt_toy_images_text(const char *layers);
 
 /* A config, its data, and a trainer in it. */
