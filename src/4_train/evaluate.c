@@ -39,7 +39,7 @@ uint64_t pt_evaluate_region(pt_trainer *trainer, const pt_split *split, size_t r
     uint64_t correct = 0;
     for (size_t w = 0; w < trainer->threads; w++)
         trainer->workers[w].correct = 0;
-    pt_workers_run(trainer->threads, evaluate, &e);
+    pt_workers_run(pt_trainer_threads(trainer), evaluate, &e);
     for (size_t w = 0; w < trainer->threads; w++)
         correct += trainer->workers[w].correct;
     return correct;

@@ -151,7 +151,7 @@ static void train(void *context, size_t worker, size_t workers) {
     region *r = context;
     pt_trainer *t = r->trainer;
     pt_worker *self = &t->workers[worker];
-    const bool per_thread = t->schedule == PT_SCHEDULE_PER_THREAD;
+    const bool per_thread = t->tuner.candidate[t->tuner.current].schedule == PT_SCHEDULE_PER_THREAD;
     const unsigned previous = pt_float_environment_enter();
     size_t begin, end;
     if (per_thread) { /* rows follow shards, whole subtrees of them */
@@ -209,10 +209,9 @@ static void train(void *context, size_t worker, size_t workers) {
 
 void pt_train_region(pt_trainer *trainer, uint64_t last, pt_loader *loader) {
     region r = {.trainer = trainer, .loader = loader, .last = last};
-    pt_barrier_init(&r.barrier, trainer->threads);
-    trainer->loss_count = 0;
-    trainer->diverged = false;
-    pt_workers_run(trainer->threads, train, &r);
+    const size_t threads = trainer->tuner.candidate[trainer->tuner.current].threads;
+    pt_barrier_init(&r.barrier, threads);
+    pt_workers_run(threads, train, &r);
 }
 
 double pt_trainer_gradients(pt_trainer *t, uint64_t step, float *gradient) {

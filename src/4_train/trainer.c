@@ -10,33 +10,26 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
-/* `threads = auto`: the cores there are, but not more than have work worth a barrier. */
-static size_t choose_threads(const pt_config *config, const pt_graph *graph) {
+/* Workers there may be: `threads`, or the cores there are. */
+static size_t most_threads(const pt_config *config) {
     if (config->train.gradient == PT_GRADIENT_NUMERICAL)
         return 1;
-    if (config->parallel.threads)
-        return config->parallel.threads;
-    /* A step costs each further thread two barriers and cold lines, about a microsecond; below this
-     * many operations a thread the step is over before that pays. */
-    const double worth_a_thread = 100e3;
-    double work = pt_graph_flops_training(graph) * (double)config->train.batch_size;
-    size_t cores = pt_cores_available();
-    size_t useful = (size_t)(work / worth_a_thread) + 1;
-    return useful < cores ? useful : cores;
+    return config->parallel.threads ? config->parallel.threads : pt_cores_available();
 }
 
-/* `schedule = auto`: slices move no gradient through memory, but need parameter rows to share out;
- * small networks on large batches have more mini-batch rows than parameter rows. */
-static pt_schedule choose_schedule(const pt_config *config, const pt_graph *graph, size_t threads) {
-    if (config->parallel.schedule != PT_SCHEDULE_AUTO)
-        return config->parallel.schedule;
-    size_t rows = 0;
-    for (size_t p = 0; p < graph->param_count; p++)
-        rows = graph->params[p].rows > rows ? graph->params[p].rows : rows;
-    return threads > 1 && rows < 16 * threads && config->parallel.shards >= threads
-               ? PT_SCHEDULE_PER_THREAD
-               : PT_SCHEDULE_SLICES;
+/* Whether `schedule = auto` may try per-thread gradients: not where they would fill the memory. */
+static bool affords_per_thread(const pt_graph *graph, size_t threads) {
+    const size_t most_bytes = (size_t)256 << 20;
+    return graph->block_size < most_bytes / sizeof(float) / threads;
+}
+
+static bool may_run_per_thread(const pt_tuner *tuner) {
+    for (size_t i = 0; i < tuner->count; i++)
+        if (tuner->candidate[i].schedule == PT_SCHEDULE_PER_THREAD)
+            return true;
+    return false;
 }
 
 static pt_status make_worker(pt_trainer *t, pt_worker *worker, bool one_hot, pt_error *err) {
@@ -49,13 +42,16 @@ static pt_status make_worker(pt_trainer *t, pt_worker *worker, bool one_hot, pt_
         size_t ld = graph->params[p].ld, piece = ld > SLICE_FLOATS ? ld : SLICE_FLOATS;
         slice = piece > slice ? piece : slice;
     }
-    bool own_gradient = t->schedule == PT_SCHEDULE_PER_THREAD;
-    size_t floats = own_gradient ? graph->block_size : slice;
+    const bool own_gradient = may_run_per_thread(&t->tuner);
     worker->scratch = pt_calloc_aligned(scratch, 1);
-    *(own_gradient ? &worker->gradient : &worker->slice) = pt_calloc_aligned(floats, sizeof(float));
+    worker->slice = pt_calloc_aligned(slice, sizeof(float));
+    if (own_gradient)
+        worker->gradient = pt_calloc_aligned(graph->block_size, sizeof(float));
     worker->predicted = pt_calloc(EVALUATION_ROWS, sizeof *worker->predicted);
-    if (!worker->scratch || !(worker->gradient || worker->slice) || !worker->predicted)
-        return pt_fail_memory(err, "a worker's buffers", scratch + floats * sizeof(float));
+    if (!worker->scratch || !worker->slice || !worker->predicted ||
+        (own_gradient && !worker->gradient))
+        return pt_fail_memory(err, "a worker's buffers",
+                              scratch + (slice + graph->block_size) * sizeof(float));
     pt_status status = pt_batch_init(&worker->batch, t->dataset, EVALUATION_ROWS,
                                      graph->nodes[0].ld, one_hot, err);
     return status != PT_OK ? status
@@ -110,8 +106,8 @@ static pt_status build(pt_trainer *t, pt_error *err) {
         return pt_fail(err, PT_ERR_USAGE,
                        "this machine cannot run the %s kernels; use `isa = auto` (here: %s)",
                        pt_isa_name((pt_isa)config->parallel.isa), pt_isa_name(pt_isa_best()));
-    t->threads = choose_threads(config, t->graph);
-    t->schedule = choose_schedule(config, t->graph, t->threads);
+    t->threads = most_threads(config);
+    pt_tuner_init(&t->tuner, config, t->threads, affords_per_thread(t->graph, t->threads));
     t->use_loader = config->parallel.loader == PT_SWITCH_ON ||
                     (config->parallel.loader == PT_SWITCH_AUTO && config->parallel.threads &&
                      t->threads < pt_cores_available() && t->dataset->columns > 0);
@@ -216,23 +212,42 @@ static pt_status run_numerical(pt_trainer *t, uint64_t last, pt_error *err) {
     return status;
 }
 
+static double now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+/* Windows of iterations on the threads and the schedule that the tuner says. */
+static pt_status run_backprop(pt_trainer *t, uint64_t last, pt_error *err) {
+    pt_loader *loader = NULL;
+    if (t->use_loader) {
+        pt_status status =
+            pt_loader_start(&loader, t->dataset, t->kernels, &t->sampler, t->iteration, t->batch.ld,
+                            t->batch.target && t->dataset->classes, err);
+        if (status != PT_OK)
+            return status;
+    }
+    t->loss_count = 0;
+    t->diverged = false;
+    while (t->iteration < last && !t->diverged && !atomic_load(&t->stop)) {
+        const uint64_t first = t->iteration;
+        const double start = now();
+        pt_train_region(t, first + pt_tuner_next(&t->tuner, last - first), loader);
+        pt_tuner_note(&t->tuner, t->iteration - first, now() - start);
+    }
+    pt_loader_stop(loader);
+    return PT_OK;
+}
+
 pt_status pt_trainer_run(pt_trainer *t, uint64_t iterations, pt_error *err) {
     const uint64_t first = t->iteration;
     if (iterations > LOSS_CAPACITY)
         return pt_fail(err, PT_ERR_USAGE, "at most %d iterations in one run, not %llu",
                        LOSS_CAPACITY, (unsigned long long)iterations);
-    pt_status status = PT_OK;
-    if (t->config->train.gradient == PT_GRADIENT_NUMERICAL) {
-        status = run_numerical(t, first + iterations, err);
-    } else {
-        pt_loader *loader = NULL;
-        if (t->use_loader)
-            status = pt_loader_start(&loader, t->dataset, t->kernels, &t->sampler, first,
-                                     t->batch.ld, t->batch.target && t->dataset->classes, err);
-        if (status == PT_OK)
-            pt_train_region(t, first + iterations, loader);
-        pt_loader_stop(loader);
-    }
+    const pt_status status = t->config->train.gradient == PT_GRADIENT_NUMERICAL
+                                 ? run_numerical(t, first + iterations, err)
+                                 : run_backprop(t, first + iterations, err);
     if (status != PT_OK)
         return status;
     if (t->diverged)
@@ -325,8 +340,13 @@ size_t pt_trainer_parameters(const pt_trainer *t) {
     return t->graph->param_total;
 }
 
+const pt_candidate *pt_trainer_choice(const pt_trainer *t) {
+    const pt_tuner *tuner = &t->tuner;
+    return &tuner->candidate[tuner->count > 1 ? tuner->settled : 0];
+}
+
 size_t pt_trainer_threads(const pt_trainer *t) {
-    return t->threads;
+    return pt_trainer_choice(t)->threads;
 }
 
 const char *pt_trainer_isa(const pt_trainer *t) {

@@ -11,6 +11,7 @@
 #include "3_graph/tape.h"
 #include "4_train/optimizer.h"
 #include "4_train/shards.h"
+#include "4_train/tuner.h"
 #include "ptrain/trainer.h"
 
 #include <stdatomic.h>
@@ -45,9 +46,9 @@ struct pt_trainer {
     float *params;                        /* graph->block_size floats */
     float *state[PT_OPTIMIZER_MAX_STATE]; /* the same, or NULL */
 
-    size_t threads;
-    pt_schedule schedule;  /* never AUTO */
-    pt_worker *workers;    /* `threads` of them */
+    size_t threads; /* the most there may be */
+    pt_worker *workers;
+    pt_tuner tuner;        /* how many of them run, and by which schedule */
     pt_tape tape;          /* of the mini-batch, shared: workers own rows */
     pt_batch batch;        /* filled by the workers; unused while a loader runs */
     float *row_loss;       /* of the mini-batch */
@@ -69,10 +70,14 @@ struct pt_trainer {
 void pt_partition(size_t n, size_t granule, size_t worker, size_t workers, size_t *begin,
                   size_t *end);
 
+/* The threads and the schedule that the tuner has settled on. */
+const pt_candidate *pt_trainer_choice(const pt_trainer *trainer);
+
 /* Switches the profile of every worker on, from zero. */
 pt_status pt_trainer_profile(pt_trainer *trainer, pt_error *err);
 
-/* Trains iterations until `last` (exclusive), or a stop or divergence, in a parallel region. */
+/* Trains iterations until `last` (exclusive), or a stop or divergence, in one parallel region, as
+ * the tuner's current candidate says. */
 void pt_train_region(pt_trainer *trainer, uint64_t last, pt_loader *loader);
 /* Counts the correctly classified rows of a split. */
 uint64_t pt_evaluate_region(pt_trainer *trainer, const pt_split *split, size_t rows);

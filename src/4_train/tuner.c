@@ -1,0 +1,97 @@
+/* tuner.c: choosing the number of threads and the schedule while training. */
+#include "4_train/tuner.h"
+
+enum { FIRST_WINDOW = 4, ROUNDS = 3 };
+#define WINDOW_SECONDS 2e-3  /* of one trial window on one thread: far longer than waking a thread \
+                              */
+#define SETTLED_SECONDS 1.0  /* between trials, which so cost about a percent */
+#define WORTH_IT        0.97 /* more threads must be this much faster to be taken */
+
+static void add(pt_tuner *tuner, size_t threads, pt_schedule schedule) {
+    if (tuner->count < PT_MAX_CANDIDATES)
+        tuner->candidate[tuner->count++] = (pt_candidate){threads, schedule, 0};
+}
+
+void pt_tuner_init(pt_tuner *tuner, const pt_config *config, size_t most, bool both_schedules) {
+    const pt_schedule fixed = config->parallel.schedule;
+    *tuner = (pt_tuner){0};
+    for (size_t threads = config->parallel.threads ? most : 1;;) {
+        if (fixed != PT_SCHEDULE_PER_THREAD)
+            add(tuner, threads, PT_SCHEDULE_SLICES);
+        /* Shards are the per-thread schedule's unit of work; one thread gains nothing by it. */
+        if (fixed == PT_SCHEDULE_PER_THREAD || (fixed == PT_SCHEDULE_AUTO && both_schedules &&
+                                                threads > 1 && config->parallel.shards > 1))
+            add(tuner, threads, PT_SCHEDULE_PER_THREAD);
+        if (threads == most)
+            break;
+        threads = threads * 2 < most ? threads * 2 : most;
+    }
+    if (tuner->count == 1)
+        tuner->round = ROUNDS;
+}
+
+uint64_t pt_tuner_next(const pt_tuner *tuner, uint64_t left) {
+    uint64_t next = left;
+    if (tuner->count == 1)
+        return left;
+    if (tuner->window == 0)
+        next = FIRST_WINDOW;
+    else if (tuner->round < ROUNDS)
+        next = tuner->warm ? tuner->window : 1;
+    else if (tuner->candidate[tuner->settled].seconds > 0)
+        next = (uint64_t)(SETTLED_SECONDS / tuner->candidate[tuner->settled].seconds) + 1;
+    return next < left ? next : left;
+}
+
+static void settle(pt_tuner *tuner) {
+    tuner->settled = 0;
+    for (size_t i = 1; i < tuner->count; i++)
+        if (tuner->candidate[i].seconds <
+            tuner->candidate[tuner->settled].seconds *
+                (tuner->candidate[i].threads > tuner->candidate[tuner->settled].threads ? WORTH_IT
+                                                                                        : 1))
+            tuner->settled = i;
+    tuner->current = tuner->settled;
+    tuner->round = ROUNDS;
+    tuner->settled_seconds = 0;
+}
+
+/* The next candidate on trial; after the last round the best one stays. */
+static void advance(pt_tuner *tuner) {
+    tuner->warm = false;
+    if (++tuner->current < tuner->count)
+        return;
+    tuner->current = 0;
+    if (++tuner->round == ROUNDS)
+        settle(tuner);
+}
+
+static void start_trial(pt_tuner *tuner) {
+    tuner->current = 0;
+    tuner->round = 0;
+    tuner->warm = false;
+    for (size_t i = 0; i < tuner->count; i++)
+        tuner->candidate[i].seconds = 0;
+}
+
+void pt_tuner_note(pt_tuner *tuner, uint64_t iterations, double seconds) {
+    if (tuner->count == 1 || iterations == 0)
+        return;
+    pt_candidate *candidate = &tuner->candidate[tuner->current];
+    const double each = seconds / (double)iterations;
+    if (tuner->window == 0) { /* the first iterations, on the first candidate, set the window */
+        const double fit = each > 0 ? WINDOW_SECONDS / each : 1e6;
+        tuner->window = fit < 1 ? 1 : (uint64_t)fit;
+        start_trial(tuner);
+    } else if (tuner->round < ROUNDS && !tuner->warm) {
+        tuner->warm = true;
+    } else if (tuner->round < ROUNDS) {
+        if (iterations < tuner->window && iterations < 4)
+            return; /* cut short by the end of a run: says nothing */
+        if (candidate->seconds == 0 || each < candidate->seconds)
+            candidate->seconds = each;
+        advance(tuner);
+    } else if ((tuner->settled_seconds += seconds) >= SETTLED_SECONDS) {
+        start_trial(tuner);
+    }
+}

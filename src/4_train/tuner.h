@@ -1,0 +1,45 @@
+/* tuner.h: `threads = auto` and `schedule = auto`: measured while training.
+ *
+ * Since neither changes a bit of the result, training itself is the benchmark: short windows of
+ * iterations run on each candidate in turn, the fastest goes on, and now and then it is asked
+ * again, because a neighbour process may have come or gone. Nothing is measured before or beside
+ * training.
+ */
+#ifndef PT_TRAIN_TUNER_H
+#define PT_TRAIN_TUNER_H
+
+#include "1_config/config.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct pt_candidate {
+    size_t threads;
+    pt_schedule schedule; /* never AUTO */
+    double seconds;       /* of an iteration: the best window of the last trial */
+} pt_candidate;
+
+enum { PT_MAX_CANDIDATES = 32 };
+
+typedef struct pt_tuner {
+    pt_candidate candidate[PT_MAX_CANDIDATES]; /* ascending threads */
+    size_t count;
+    size_t current;         /* runs now, or is on trial */
+    size_t settled;         /* won the last trial */
+    uint64_t window;        /* iterations of a trial window; 0: not calibrated yet */
+    int round;              /* of a trial: 0 .. ROUNDS - 1; ROUNDS: settled */
+    bool warm;              /* the next window is timed; else it only wakes the threads */
+    double settled_seconds; /* trained since the last trial */
+} pt_tuner;
+
+/* Candidates from what the config fixes: 1, 2, 4, ... up to `most` threads for auto, and both
+ * schedules for auto (`both_schedules` false: memory is too short for the per-thread one). */
+void pt_tuner_init(pt_tuner *tuner, const pt_config *config, size_t most, bool both_schedules);
+
+/* How many of the `left` iterations to run next, on tuner->candidate[tuner->current]. */
+uint64_t pt_tuner_next(const pt_tuner *tuner, uint64_t left);
+/* Those took `seconds`. */
+void pt_tuner_note(pt_tuner *tuner, uint64_t iterations, double seconds);
+
+#endif
