@@ -83,7 +83,7 @@ static double measure_peak(pt_isa isa) {
     double (*loop)(size_t) = isa == PT_ISA_AVX512 ? peak_avx512
                              : isa == PT_ISA_AVX2 ? peak_avx2
                                                   : peak_scalar;
-    double start = now(), work = loop(20000);
+    double start = now(), work = loop(5000);
     return work / (now() - start) * 1e-9;
 }
 
@@ -193,7 +193,8 @@ static double median(double *x, size_t n) {
 /* One line of the table; returns ours over the best peer, or 0 without peers. */
 static double bench_shape(const shape *s, pt_isa isa, const variant *variants, size_t count,
                           size_t rounds, size_t shard_count) {
-    static double seconds[MAX_VARIANTS][MAX_ROUNDS], peaks[MAX_ROUNDS];
+    static double gflops[MAX_VARIANTS][MAX_ROUNDS], shares[MAX_VARIANTS][MAX_ROUNDS];
+    static double peaks[MAX_ROUNDS], ratios[MAX_ROUNDS];
     static uint32_t row[PT_MAX_SHARDS + 1];
     static uint8_t merges[PT_MAX_SHARDS];
     operands o = {.s = *s,
@@ -215,32 +216,35 @@ static double bench_shape(const shape *s, pt_isa isa, const variant *variants, s
     size_t calls[MAX_VARIANTS];
     for (size_t v = 0; v < count; v++) {
         double once = fmin(burst(&variants[v], &o, 1), burst(&variants[v], &o, 3));
-        calls[v] = 1 + (size_t)(300e-6 / once);
+        calls[v] = 1 + (size_t)(100e-6 / once);
     }
+    /* The peak is measured right before each variant and the ratios are taken within a round: the
+     * processor's frequency differs between rounds by more than the variants do. */
     for (size_t r = 0; r < rounds; r++) {
-        peaks[r] = measure_peak(isa);
-        for (size_t v = 0; v < count; v++)
-            seconds[v][r] = burst(&variants[v], &o, calls[v]);
+        double best = 0;
+        for (size_t v = 0; v < count; v++) {
+            peaks[r] = measure_peak(isa);
+            gflops[v][r] = work / burst(&variants[v], &o, calls[v]) * 1e-9;
+            shares[v][r] = gflops[v][r] / peaks[r];
+            if (v > 0)
+                best = fmax(best, shares[v][r]);
+        }
+        ratios[r] = best > 0 ? shares[0][r] / best : 0;
     }
-    double peak = median(peaks, rounds), ours = 0, best = 0;
-    printf("%5zu x %4zu x %4zu %s %8.1f", s->m, s->n, s->k, form_names[s->form], peak);
-    for (size_t v = 0; v < count; v++) {
-        double gflops = work / median(seconds[v], rounds) * 1e-9;
-        printf(" %9.1f %4.0f%%", gflops, 100 * gflops / peak);
-        if (v == 0)
-            ours = gflops;
-        else
-            best = fmax(best, gflops);
-    }
-    if (best > 0)
-        printf(" %7.2f", ours / best);
+    printf("%5zu x %4zu x %4zu %s %8.1f", s->m, s->n, s->k, form_names[s->form],
+           median(peaks, rounds));
+    for (size_t v = 0; v < count; v++)
+        printf(" %9.1f %4.1f%%", median(gflops[v], rounds), 100 * median(shares[v], rounds));
+    double ratio = median(ratios, rounds);
+    if (count > 1)
+        printf(" %7.2f", ratio);
     printf("\n");
     fflush(stdout);
     free(o.a);
     free(o.b);
     free(o.c);
     free(o.scratch);
-    return best > 0 ? ours / best : 0;
+    return ratio;
 }
 
 static bool parse_shape(const char *text, shape *s) {
@@ -266,7 +270,7 @@ static int usage(void) {
 int main(int argc, char **argv) {
     pt_isa isa = pt_isa_best();
     shape shapes[MAX_SHAPES];
-    size_t shape_count = 0, rounds = 41, shard_count = 4;
+    size_t shape_count = 0, rounds = 101, shard_count = 4;
     bool peers = true;
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : "";

@@ -45,9 +45,11 @@ static inline vec vec_add(vec a, vec b) {
 
 #define TILE_LIST(X)                                                                               \
     X(1, 8)                                                                                        \
-    X(2, 8) X(3, 8) X(4, 8) X(5, 8) X(6, 8) X(7, 8) X(8, 8) X(9, 8) X(10, 8) X(11, 8) X(12, 8)     \
-        X(1, 16) X(2, 16) X(3, 16) X(4, 16) X(5, 16) X(6, 16) X(1, 24) X(2, 24) X(3, 24) X(4, 24)  \
-            X(1, 32) X(2, 32)
+    X(2, 8)                                                                                        \
+    X(3, 8)                                                                                        \
+    X(4, 8)                                                                                        \
+    X(5, 8) X(6, 8) X(7, 8) X(8, 8) X(9, 8) X(10, 8) X(11, 8) X(12, 8) X(1, 16) X(2, 16) X(3, 16)  \
+        X(4, 16) X(5, 16) X(6, 16) X(1, 24) X(2, 24) X(3, 24) X(4, 24) X(1, 32) X(2, 32)
 
 #include "simd/gemm_tile_body.h"
 
@@ -101,6 +103,8 @@ static void pack_transposed(size_t n, size_t k, const float *b, size_t ldb, floa
 static const pt_gemm_tiles tiles_avx2 = {
     .lanes = LANES,
     .max_rows = {0, 12, 6, 4, 2},
+    .max_rows_columns = {0, 12, 6, 4, 2},
+    .usual_vectors = 2,
     .panel_floats = 4096, /* 16 KB of an L1 of 32 (Haswell to Zen 4): 256 rows of 16 */
     .pack_transposed = pack_transposed,
     TILE_LIST(ROWS_TILE) TILE_LIST(COLUMNS_TILE)};

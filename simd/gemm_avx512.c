@@ -46,11 +46,13 @@ static inline vec vec_add(vec a, vec b) {
 
 #define TILE_LIST(X)                                                                               \
     X(1, 16)                                                                                       \
-    X(2, 16) X(3, 16) X(4, 16) X(5, 16) X(6, 16) X(7, 16) X(8, 16) X(9, 16) X(10, 16) X(11, 16)    \
-        X(12, 16) X(1, 32) X(2, 32) X(3, 32) X(4, 32) X(5, 32) X(6, 32) X(7, 32) X(8, 32) X(9, 32) \
-            X(10, 32) X(11, 32) X(12, 32) X(13, 32) X(14, 32) X(1, 48) X(2, 48) X(3, 48) X(4, 48)  \
-                X(5, 48) X(6, 48) X(7, 48) X(8, 48) X(9, 48) X(1, 64) X(2, 64) X(3, 64) X(4, 64)   \
-                    X(5, 64) X(6, 64)
+    X(2, 16)                                                                                       \
+    X(3, 16)                                                                                       \
+    X(4, 16)                                                                                       \
+    X(5, 16) X(6, 16) X(7, 16) X(8, 16) X(9, 16) X(10, 16) X(11, 16) X(12, 16) X(1, 32) X(2, 32)   \
+        X(3, 32) X(4, 32) X(5, 32) X(6, 32) X(7, 32) X(8, 32) X(9, 32) X(10, 32) X(11, 32)         \
+            X(12, 32) X(13, 32) X(14, 32) X(1, 48) X(2, 48) X(3, 48) X(4, 48) X(5, 48) X(6, 48)    \
+                X(7, 48) X(8, 48) X(9, 48) X(1, 64) X(2, 64) X(3, 64) X(4, 64) X(5, 64) X(6, 64)
 
 #include "simd/gemm_tile_body.h"
 
@@ -112,7 +114,9 @@ static void pack_transposed(size_t n, size_t k, const float *b, size_t ldb, floa
 static const pt_gemm_tiles tiles_avx512 = {
     .lanes = LANES,
     .max_rows = {0, 12, 14, 9, 6},
-    .panel_floats = 8192, /* 32 KB of an L1 of 48 (Sapphire Rapids, Zen 5): 256 rows of 32 */
+    .max_rows_columns = {0, 12, 12, 8, 6}, /* 27 or 28 accumulators: gcc 12 spills some here */
+    .usual_vectors = 3,
+    .panel_floats = 12288, /* 48 KB, an L1 (Sapphire Rapids, Zen 5): 256 rows of 48 */
     .pack_transposed = pack_transposed,
     TILE_LIST(ROWS_TILE) TILE_LIST(COLUMNS_TILE)};
 

@@ -23,7 +23,8 @@
  *   - The gradient of the weights (tn) has no blocks of k: a tile walks all shards of its rows and
  *     merges them in registers. Its k is a mini-batch, so that the panel still fits L1 or L2.
  *
- * While a tile computes, it prefetches the next tile's part of C and a share of the next panel.
+ * While a tile computes, it prefetches its share of the next panel, which the hardware does not
+ * when every row of it is in another page.
  */
 #include "simd/gemm_blocked.h"
 
@@ -51,8 +52,8 @@ static size_t divide_up(size_t a, size_t b) {
 /* How many vectors wide the next panel is, with `left` vectors to go: wide tiles where there are
  * few rows (to have enough independent chains), otherwise 2 vectors, and never a lone last one. */
 static size_t panel_vectors(const pt_gemm_tiles *tiles, size_t m, size_t left) {
-    size_t wide = m <= tiles->max_rows[4] ? 4 : m <= tiles->max_rows[3] ? 3 : 2;
-    if (left <= wide || left == 3)
+    size_t wide = m <= tiles->max_rows[4] ? 4 : m <= tiles->max_rows[3] ? 3 : tiles->usual_vectors;
+    if (left <= wide || (left == wide + 1 && left <= PT_GEMM_MAX_VECTORS))
         return left;
     return wide;
 }
@@ -86,35 +87,51 @@ size_t pt_gemm_blocked_scratch(const pt_gemm_tiles *tiles, pt_gemm_form form, si
                                size_t k) {
     size_t widest = PT_GEMM_MAX_VECTORS * tiles->lanes;
     size_t width = min_size(divide_up(n, tiles->lanes) * tiles->lanes, widest);
-    if (form == PT_GEMM_TN)
-        return min_size(k, MAX_SHARD_PANEL_ROWS) * width * sizeof(float);
-    size_t k_block = tiles->panel_floats / tiles->lanes * 2;
-    size_t panel = min_size(min_size(k, k_block) * width, max_panel_floats(tiles));
-    size_t copy = min_size(m, A_BLOCK_ROWS) * (min_size(k, k_block) + PT_GEMM_LINE);
+    if (form == PT_GEMM_TN) {
+        size_t rows = min_size(k, MAX_SHARD_PANEL_ROWS);
+        return (rows * width + min_size(rows * m, A_BLOCK_FLOATS) + rows * PT_GEMM_LINE) *
+               sizeof(float);
+    }
+    /* Blocks of k are longest for panels of one vector; A is only copied for several panels, which
+     * have two vectors or more. */
+    size_t longest = tiles->panel_floats / tiles->lanes * 5 / 4;
+    size_t panel = min_size(min_size(k, longest) * width, max_panel_floats(tiles));
+    size_t copy = min_size(m, A_BLOCK_ROWS) * (min_size(k, longest / 2) + PT_GEMM_LINE);
     return (panel + copy) * sizeof(float);
 }
 
-/* Walks the tiles of one panel: `tile` describes the first, at rows 0.. of an A block and of C. */
+/* The tiles of one panel, from the top of a block of A down. */
 typedef struct panel_walk {
     const pt_gemm_tile_function *functions; /* [rows] */
-    size_t m, tiles, vectors;
-    size_t a_step;       /* floats from one row of the tile's A to the next */
-    const float *next_b; /* where the next panel lies in B */
-    size_t next_ldb, next_lines, next_line_step;
+    size_t m, tiles;
+    size_t a_step; /* floats from one row of the tile's A to the next */
+    /* The next panel where it lies in B, to be prefetched: k rows of `lines` cache lines (0: none).
+     */
+    const float *next_b;
+    size_t ldb, k, lines;
 } panel_walk;
 
-static void walk_panel(const panel_walk *walk, pt_gemm_tile tile, const float *c_after) {
+/* Tile t's share of prefetching the next panel: the lines of one column of lines, in a part of its
+ * rows, so that the requests are spread evenly over the time that this panel takes. A tile makes
+ * k / PT_GEMM_STEPS pairs of requests: enough if there are twice as many tiles as lines. */
+static void share_prefetch(const panel_walk *walk, size_t t, pt_gemm_tile *tile) {
+    const size_t parts = walk->lines ? walk->tiles / walk->lines : 0;
+    if (parts == 0 || t / walk->lines >= parts) {
+        tile->prefetch = tile->a;
+        tile->prefetch_stride = tile->prefetch_second = 0;
+        return;
+    }
+    const size_t rows = walk->k / parts, first_row = t / walk->lines * rows;
+    tile->prefetch = walk->next_b + first_row * walk->ldb + t % walk->lines * PT_GEMM_LINE;
+    tile->prefetch_stride = walk->ldb;
+    tile->prefetch_second = parts >= PT_GEMM_STEPS ? 0 : rows / 2 * walk->ldb;
+}
+
+static void walk_panel(const panel_walk *walk, pt_gemm_tile tile) {
     const size_t base = walk->m / walk->tiles, taller = walk->m % walk->tiles;
     for (size_t t = 0; t < walk->tiles; t++) {
         const size_t rows = base + (t < taller);
-        tile.c_next = t + 1 < walk->tiles ? tile.c + rows * tile.ldc : c_after;
-        if (t < walk->next_lines) {
-            tile.prefetch = walk->next_b + t * walk->next_line_step;
-            tile.prefetch_stride = walk->next_ldb;
-        } else {
-            tile.prefetch = tile.a;
-            tile.prefetch_stride = 0;
-        }
+        share_prefetch(walk, t, &tile);
         walk->functions[rows](&tile);
         if (tile.panel)
             tile.b = NULL; /* packed by now */
@@ -152,12 +169,10 @@ void pt_gemm_blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m,
             for (size_t j = 0; j < n; j += vectors * lanes) {
                 vectors = panel_vectors(tiles, m, divide_up(n - j, lanes));
                 const size_t columns = min_size(vectors * lanes, n - j);
-                const size_t next = j + columns < n ? j + columns : 0;
                 panel_walk walk = {
                     .functions = tiles->rows[vectors],
                     .m = mb,
                     .tiles = divide_up(mb, tiles->max_rows[vectors]),
-                    .vectors = vectors,
                     .a_step = a_stride,
                 };
                 pt_gemm_tile tile = {
@@ -179,14 +194,14 @@ void pt_gemm_blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m,
                     tile.b = b + l * ldb + j;
                     tile.ldb = ldb;
                     tile.panel = walk.tiles > 1 ? panel : NULL;
-                    if (next || l + kb < k) {
-                        walk.next_b = b + (next ? l : l + kb) * ldb + next;
-                        walk.next_ldb = ldb;
-                        walk.next_line_step = PT_GEMM_LINE;
-                        walk.next_lines = divide_up(vectors * lanes, PT_GEMM_LINE);
+                    if (j + columns < n) {
+                        walk.next_b = tile.b + columns;
+                        walk.ldb = ldb;
+                        walk.k = kb;
+                        walk.lines = divide_up(vectors * lanes, PT_GEMM_LINE);
                     }
                 }
-                walk_panel(&walk, tile, c + i * ldc + next);
+                walk_panel(&walk, tile);
             }
         }
         l += kb;
@@ -200,33 +215,41 @@ void pt_gemm_blocked_columns(const pt_gemm_tiles *tiles, size_t m, size_t n,
         return;
     const size_t first = shards->row[0], k = shards->row[shards->count] - first;
     const size_t lanes = tiles->lanes;
+    const size_t vectors_in_n = divide_up(n, lanes);
     const bool pack = k <= MAX_SHARD_PANEL_ROWS;
+    const bool copy = pack && shares_sets(lda) && vectors_in_n > PT_GEMM_MAX_VECTORS;
+    float *a_copy = (float *)scratch + k * PT_GEMM_MAX_VECTORS * lanes;
     a += first * lda;
     b += first * ldb;
     const size_t m_limit = max_size(A_BLOCK_FLOATS / max_size(k, 1), 4 * PT_GEMM_MAX_ROWS);
     const size_t m_block = divide_up(m, divide_up(m, m_limit));
     for (size_t i = 0; i < m; i += m_block) {
         const size_t mb = min_size(m_block, m - i);
+        const float *a_block = a + i;
+        size_t a_stride = lda;
+        if (copy && mb * k <= A_BLOCK_FLOATS) {
+            a_stride = mb + PT_GEMM_LINE;
+            copy_rows(k, mb, a_block, lda, a_copy, a_stride);
+            a_block = a_copy;
+        }
         size_t vectors;
         for (size_t j = 0; j < n; j += vectors * lanes) {
             vectors = panel_vectors(tiles, m, divide_up(n - j, lanes));
             const size_t columns = min_size(vectors * lanes, n - j);
-            const size_t next = j + columns < n ? j + columns : 0;
             const panel_walk walk = {
                 .functions = tiles->columns[vectors],
                 .m = mb,
-                .tiles = divide_up(mb, tiles->max_rows[vectors]),
-                .vectors = vectors,
+                .tiles = divide_up(mb, tiles->max_rows_columns[vectors]),
                 .a_step = 1,
-                .next_b = b + next,
-                .next_ldb = ldb,
-                .next_line_step = PT_GEMM_LINE,
-                .next_lines = next ? divide_up(vectors * lanes, PT_GEMM_LINE) : 0,
+                .next_b = b + j + columns,
+                .ldb = ldb,
+                .k = k,
+                .lines = j + columns < n ? divide_up(vectors * lanes, PT_GEMM_LINE) : 0,
             };
             const pt_gemm_tile tile = {
                 .columns = columns,
-                .a = a + i,
-                .lda = lda,
+                .a = a_block,
+                .lda = a_stride,
                 .c = c + i * ldc + j,
                 .ldc = ldc,
                 .b = b + j,
@@ -234,7 +257,7 @@ void pt_gemm_blocked_columns(const pt_gemm_tiles *tiles, size_t m, size_t n,
                 .panel = pack && walk.tiles > 1 ? scratch : NULL,
                 .shards = shards,
             };
-            walk_panel(&walk, tile, c + i * ldc + next);
+            walk_panel(&walk, tile);
         }
     }
 }

@@ -19,6 +19,7 @@ enum {
     PT_GEMM_MAX_VECTORS = 4, /* widest tile, in vectors */
     PT_GEMM_MAX_ROWS = 14,   /* tallest tile */
     PT_GEMM_LINE = 16,       /* floats in a cache line */
+    PT_GEMM_STEPS = 4,       /* steps of k in the unrolled loop of a tile */
 };
 
 /* What one call of a tile function computes. */
@@ -28,14 +29,15 @@ typedef struct pt_gemm_tile {
     size_t lda;
     float *c;
     size_t ldc;
-    const float *c_next; /* where the next tile will be, prefetched (any address is harmless) */
 
     const float *b; /* B's rows where they lie, or NULL: read the packed panel */
     size_t ldb;
     float *panel; /* written while b is read if not NULL; read if b is NULL */
 
-    const float *prefetch; /* one line a step of k is prefetched, for the next panel */
-    size_t prefetch_stride;
+    /* Two lines of the next panel are prefetched every PT_GEMM_STEPS of k: at `prefetch`, which
+     * then moves on by its stride, and `second` floats after that. Any address is harmless. */
+    const float *prefetch;
+    size_t prefetch_stride, prefetch_second;
 
     /* rows form only: this block of k */
     size_t k;
@@ -51,9 +53,11 @@ typedef void (*pt_gemm_tile_function)(const pt_gemm_tile *tile);
 
 /* The tiles of one instruction set, and the sizes that suit it. */
 typedef struct pt_gemm_tiles {
-    size_t lanes;                             /* floats in a vector */
-    size_t max_rows[PT_GEMM_MAX_VECTORS + 1]; /* tallest tile of so many vectors */
-    size_t panel_floats;                      /* a packed panel's size, for L1 */
+    size_t lanes; /* floats in a vector */
+                  /* tallest tile of so many vectors in either form; at most PT_GEMM_MAX_ROWS */
+    size_t max_rows[PT_GEMM_MAX_VECTORS + 1], max_rows_columns[PT_GEMM_MAX_VECTORS + 1];
+    size_t usual_vectors; /* the main tile's */
+    size_t panel_floats;  /* a packed panel's size, for L1 */
     /* [vectors][rows] */
     pt_gemm_tile_function rows[PT_GEMM_MAX_VECTORS + 1][PT_GEMM_MAX_ROWS + 1];
     pt_gemm_tile_function columns[PT_GEMM_MAX_VECTORS + 1][PT_GEMM_MAX_ROWS + 1];

@@ -27,43 +27,56 @@
 #define UNROLL _Pragma("GCC unroll 32")
 #endif
 
-enum { MAX_ACCUMULATORS = 28 };
+enum {
+    MAX_ACCUMULATORS = 28,
+    STEPS = PT_GEMM_STEPS, /* of k, unrolled: fewer instructions that are not FMAs or loads */
+};
 
-static ALWAYS_INLINE void prefetch_read(const float *address) {
-    __builtin_prefetch(address, 0, 2);
-}
-
-/* The next tile's place in C, to be in L1 by the time this tile is done. */
-static ALWAYS_INLINE void prefetch_c(const pt_gemm_tile *tile, size_t rows, size_t vectors) {
-    UNROLL for (size_t i = 0; i < rows; i++) {
-        const float *row = tile->c_next + i * tile->ldc;
-        UNROLL for (size_t j = 0; j < vectors * LANES; j += PT_GEMM_LINE)
-            __builtin_prefetch(row + j, 1, 3);
-    }
+/* Two lines of the next panel, on their way to L2. */
+static ALWAYS_INLINE void prefetch_panel(const float *line, size_t second) {
+    __builtin_prefetch(line, 0, 2);
+    __builtin_prefetch(line + second, 0, 2);
 }
 
 /* One row of B in registers: from the panel, or from where it lies, and then into the panel for the
  * tiles that follow. */
 static ALWAYS_INLINE void load_panel_row(size_t vectors, const float *panel, vec b[]) {
-    UNROLL for (size_t v = 0; v < vectors; v++) b[v] = vec_load(panel + v * LANES);
+    UNROLL for (size_t v = 0; v < vectors; v++) {
+        b[v] = vec_load(panel + v * LANES);
+    }
 }
 
 static ALWAYS_INLINE void load_row(size_t vectors, vec_mask last, const float *row, vec b[]) {
-    UNROLL for (size_t v = 0; v + 1 < vectors; v++) b[v] = vec_load(row + v * LANES);
+    UNROLL for (size_t v = 0; v + 1 < vectors; v++) {
+        b[v] = vec_load(row + v * LANES);
+    }
     b[vectors - 1] = vec_load_masked(last, row + (vectors - 1) * LANES);
 }
 
 static ALWAYS_INLINE void store_panel_row(size_t vectors, const vec b[], float *panel) {
-    UNROLL for (size_t v = 0; v < vectors; v++) vec_store(panel + v * LANES, b[v]);
+    UNROLL for (size_t v = 0; v < vectors; v++) {
+        vec_store(panel + v * LANES, b[v]);
+    }
 }
 
 static ALWAYS_INLINE void store_c(const pt_gemm_tile *tile, size_t rows, size_t vectors,
                                   vec_mask last, const vec acc[]) {
+    float *row = tile->c;
+    const size_t ldc =
+        tile->ldc; /* the stores might change tile->ldc, for all the compiler knows */
     UNROLL for (size_t i = 0; i < rows; i++) {
-        float *row = tile->c + i * tile->ldc;
-        UNROLL for (size_t v = 0; v + 1 < vectors; v++)
+        UNROLL for (size_t v = 0; v + 1 < vectors; v++) {
             vec_store(row + v * LANES, acc[i * vectors + v]);
+        }
         vec_store_masked(last, row + (vectors - 1) * LANES, acc[i * vectors + vectors - 1]);
+        row += ldc;
+    }
+}
+
+/* acc[i][v] += a[i] * b[v], for one row's `x` broadcast. */
+static ALWAYS_INLINE void multiply_row(size_t vectors, vec x, const vec b[], vec acc[]) {
+    UNROLL for (size_t v = 0; v < vectors; v++) {
+        acc[v] = vec_fma(x, b[v], acc[v]);
     }
 }
 
@@ -73,39 +86,31 @@ static ALWAYS_INLINE void tile_rows(const pt_gemm_tile *tile, size_t rows, size_
     const vec_mask last = vec_first(tile->columns - (vectors - 1) * LANES);
     vec acc[MAX_ACCUMULATORS];
     if (tile->resume) {
-        UNROLL for (size_t i = 0; i < rows; i++)
+        UNROLL for (size_t i = 0; i < rows; i++) {
             load_row(vectors, last, tile->c + i * tile->ldc, acc + i * vectors);
+        }
     } else if (tile->bias) {
         vec bias[PT_GEMM_MAX_VECTORS];
         load_row(vectors, last, tile->bias, bias);
-        UNROLL for (size_t i = 0; i < rows; i++) UNROLL for (size_t v = 0; v < vectors; v++)
+        UNROLL for (size_t i = 0; i < rows; i++) UNROLL for (size_t v = 0; v < vectors; v++) {
             acc[i * vectors + v] = bias[v];
+        }
     } else {
-        UNROLL for (size_t x = 0; x < rows * vectors; x++) acc[x] = vec_zero();
+        UNROLL for (size_t x = 0; x < rows * vectors; x++) {
+            acc[x] = vec_zero();
+        }
     }
-    prefetch_c(tile, rows, vectors);
 
     const float *a[PT_GEMM_MAX_ROWS];
-    UNROLL for (size_t i = 0; i < rows; i++) a[i] = tile->a + i * tile->lda;
+    UNROLL for (size_t i = 0; i < rows; i++) {
+        a[i] = tile->a + i * tile->lda;
+    }
     const size_t k = tile->k;
     const float *b = tile->b;
     float *panel = tile->panel;
-    const float *prefetch = tile->prefetch;
-    if (!b) {
-        for (size_t l = 0; l < k; l++) {
-            vec bv[PT_GEMM_MAX_VECTORS];
-            load_panel_row(vectors, panel, bv);
-            panel += vectors * LANES;
-            prefetch_read(prefetch);
-            prefetch += tile->prefetch_stride;
-            UNROLL for (size_t i = 0; i < rows; i++) {
-                vec x = vec_broadcast(a[i] + l);
-                UNROLL for (size_t v = 0; v < vectors; v++) acc[i * vectors + v] =
-                    vec_fma(x, bv[v], acc[i * vectors + v]);
-            }
-        }
-    } else {
-        for (size_t l = 0; l < k; l++) {
+    size_t l = 0;
+    if (b) {
+        for (; l < k; l++) {
             vec bv[PT_GEMM_MAX_VECTORS];
             load_row(vectors, last, b, bv);
             b += tile->ldb;
@@ -114,15 +119,37 @@ static ALWAYS_INLINE void tile_rows(const pt_gemm_tile *tile, size_t rows, size_
                 panel += vectors * LANES;
             }
             UNROLL for (size_t i = 0; i < rows; i++) {
-                vec x = vec_broadcast(a[i] + l);
-                UNROLL for (size_t v = 0; v < vectors; v++) acc[i * vectors + v] =
-                    vec_fma(x, bv[v], acc[i * vectors + v]);
+                multiply_row(vectors, vec_broadcast(a[i] + l), bv, acc + i * vectors);
+            }
+        }
+    } else {
+        const float *prefetch = tile->prefetch;
+        for (; l + STEPS <= k; l += STEPS) {
+            prefetch_panel(prefetch, tile->prefetch_second);
+            prefetch += tile->prefetch_stride;
+            UNROLL for (size_t u = 0; u < STEPS; u++) {
+                vec bv[PT_GEMM_MAX_VECTORS];
+                load_panel_row(vectors, panel + u * vectors * LANES, bv);
+                UNROLL for (size_t i = 0; i < rows; i++) {
+                    multiply_row(vectors, vec_broadcast(a[i] + l + u), bv, acc + i * vectors);
+                }
+            }
+            panel += STEPS * vectors * LANES;
+        }
+        for (; l < k; l++) {
+            vec bv[PT_GEMM_MAX_VECTORS];
+            load_panel_row(vectors, panel, bv);
+            panel += vectors * LANES;
+            UNROLL for (size_t i = 0; i < rows; i++) {
+                multiply_row(vectors, vec_broadcast(a[i] + l), bv, acc + i * vectors);
             }
         }
     }
 
     if (tile->finish) {
-        UNROLL for (size_t x = 0; x < rows * vectors; x++) acc[x] = vec_add(acc[x], vec_zero());
+        UNROLL for (size_t x = 0; x < rows * vectors; x++) {
+            acc[x] = vec_add(acc[x], vec_zero());
+        }
     }
     store_c(tile, rows, vectors, last, acc);
 }
@@ -140,32 +167,20 @@ static ALWAYS_INLINE void tile_columns(const pt_gemm_tile *tile, size_t rows, si
     vec stack[PT_MAX_SHARD_DEPTH][MAX_ACCUMULATORS];
     size_t depth = 0;
     vec acc[MAX_ACCUMULATORS];
-    prefetch_c(tile, rows, vectors);
 
     const float *a = tile->a, *b = tile->b;
     float *panel = tile->panel;
     const float *prefetch = tile->prefetch;
+    const size_t lda = tile->lda;
     const size_t shards = tile->shards->count;
     bool lower_is_shard = false;
     for (size_t s = 0;; s++) {
         size_t k = tile->shards->row[s + 1] - tile->shards->row[s];
         size_t merges = tile->shards->merges[s];
-        UNROLL for (size_t x = 0; x < rows * vectors; x++) acc[x] = vec_zero();
-        if (!b) {
-            for (; k > 0; k--) {
-                vec bv[PT_GEMM_MAX_VECTORS];
-                load_panel_row(vectors, panel, bv);
-                panel += vectors * LANES;
-                prefetch_read(prefetch);
-                prefetch += tile->prefetch_stride;
-                UNROLL for (size_t i = 0; i < rows; i++) {
-                    vec x = vec_broadcast(a + i);
-                    UNROLL for (size_t v = 0; v < vectors; v++) acc[i * vectors + v] =
-                        vec_fma(x, bv[v], acc[i * vectors + v]);
-                }
-                a += tile->lda;
-            }
-        } else {
+        UNROLL for (size_t x = 0; x < rows * vectors; x++) {
+            acc[x] = vec_zero();
+        }
+        if (b) {
             for (; k > 0; k--) {
                 vec bv[PT_GEMM_MAX_VECTORS];
                 load_row(vectors, last, b, bv);
@@ -175,15 +190,39 @@ static ALWAYS_INLINE void tile_columns(const pt_gemm_tile *tile, size_t rows, si
                     panel += vectors * LANES;
                 }
                 UNROLL for (size_t i = 0; i < rows; i++) {
-                    vec x = vec_broadcast(a + i);
-                    UNROLL for (size_t v = 0; v < vectors; v++) acc[i * vectors + v] =
-                        vec_fma(x, bv[v], acc[i * vectors + v]);
+                    multiply_row(vectors, vec_broadcast(a + i), bv, acc + i * vectors);
                 }
-                a += tile->lda;
+                a += lda;
+            }
+        } else {
+            for (; k >= STEPS; k -= STEPS) {
+                prefetch_panel(prefetch, tile->prefetch_second);
+                prefetch += tile->prefetch_stride;
+                UNROLL for (size_t u = 0; u < STEPS; u++) {
+                    vec bv[PT_GEMM_MAX_VECTORS];
+                    load_panel_row(vectors, panel + u * vectors * LANES, bv);
+                    __builtin_prefetch(a + 2 * rows - 1); /* for the next tile */
+                    UNROLL for (size_t i = 0; i < rows; i++) {
+                        multiply_row(vectors, vec_broadcast(a + i), bv, acc + i * vectors);
+                    }
+                    a += lda;
+                }
+                panel += STEPS * vectors * LANES;
+            }
+            for (; k > 0; k--) {
+                vec bv[PT_GEMM_MAX_VECTORS];
+                load_panel_row(vectors, panel, bv);
+                panel += vectors * LANES;
+                UNROLL for (size_t i = 0; i < rows; i++) {
+                    multiply_row(vectors, vec_broadcast(a + i), bv, acc + i * vectors);
+                }
+                a += lda;
             }
         }
         if (merges == 0 || !lower_is_shard) {
-            UNROLL for (size_t x = 0; x < rows * vectors; x++) acc[x] = vec_add(acc[x], vec_zero());
+            UNROLL for (size_t x = 0; x < rows * vectors; x++) {
+                acc[x] = vec_add(acc[x], vec_zero());
+            }
         }
         lower_is_shard = merges == 0;
         assert(depth >= merges);
@@ -195,7 +234,9 @@ static ALWAYS_INLINE void tile_columns(const pt_gemm_tile *tile, size_t rows, si
         if (s + 1 == shards)
             break;
         assert(depth + 1 < PT_MAX_SHARD_DEPTH);
-        UNROLL for (size_t x = 0; x < rows * vectors; x++) stack[depth][x] = acc[x];
+        UNROLL for (size_t x = 0; x < rows * vectors; x++) {
+            stack[depth][x] = acc[x];
+        }
         depth++;
     }
     assert(depth == 0);
@@ -213,25 +254,35 @@ static ALWAYS_INLINE void sum_columns(size_t vectors, size_t columns, const pt_s
     size_t depth = 0;
     vec acc[SUM_VECTORS];
     for (size_t s = 0;; s++) {
-        UNROLL for (size_t v = 0; v < vectors; v++) acc[v] = vec_zero();
+        UNROLL for (size_t v = 0; v < vectors; v++) {
+            acc[v] = vec_zero();
+        }
         for (size_t row = shards->row[s]; row < shards->row[s + 1]; row++) {
             vec xv[SUM_VECTORS];
             load_row(vectors, last, x + row * ldx, xv);
-            UNROLL for (size_t v = 0; v < vectors; v++) acc[v] = vec_add(acc[v], xv[v]);
+            UNROLL for (size_t v = 0; v < vectors; v++) {
+                acc[v] = vec_add(acc[v], xv[v]);
+            }
         }
         assert(depth >= shards->merges[s]);
         for (size_t t = 0; t < shards->merges[s]; t++) {
             depth--;
-            UNROLL for (size_t v = 0; v < vectors; v++) acc[v] = vec_add(stack[depth][v], acc[v]);
+            UNROLL for (size_t v = 0; v < vectors; v++) {
+                acc[v] = vec_add(stack[depth][v], acc[v]);
+            }
         }
         if (s + 1 == shards->count)
             break;
         assert(depth + 1 < PT_MAX_SHARD_DEPTH);
-        UNROLL for (size_t v = 0; v < vectors; v++) stack[depth][v] = acc[v];
+        UNROLL for (size_t v = 0; v < vectors; v++) {
+            stack[depth][v] = acc[v];
+        }
         depth++;
     }
     assert(depth == 0);
-    UNROLL for (size_t v = 0; v + 1 < vectors; v++) vec_store(out + v * LANES, acc[v]);
+    UNROLL for (size_t v = 0; v + 1 < vectors; v++) {
+        vec_store(out + v * LANES, acc[v]);
+    }
     vec_store_masked(last, out + (vectors - 1) * LANES, acc[vectors - 1]);
 }
 
