@@ -188,7 +188,11 @@ void pt_atomic_clean(const char *folder) {
 
 /* Makes one folder of the chain unless it is there. */
 static pt_status make_one(const char *path, pt_error *err) {
-    if (mkdir(path, 0777) == 0)
+    int result;
+    do {
+        result = mkdir(path, 0777);
+    } while (result != 0 && errno == EINTR);
+    if (result == 0)
         return PT_OK;
     int reason = errno;
     struct stat info;

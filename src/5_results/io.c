@@ -135,11 +135,19 @@ int pt_io_sync_folder(const char *folder) {
 }
 
 int pt_io_unlink(const char *path) {
+    int result;
     maybe_die();
-    return unlink(path) ? errno : 0;
+    do {
+        result = unlink(path);
+    } while (result != 0 && errno == EINTR);
+    return result ? errno : 0;
 }
 
 int pt_io_truncate(int fd, size_t size) {
+    int result;
     maybe_die();
-    return ftruncate(fd, (off_t)size) ? errno : 0;
+    do {
+        result = ftruncate(fd, (off_t)size);
+    } while (result != 0 && errno == EINTR);
+    return result ? errno : 0;
 }

@@ -25,6 +25,7 @@ typedef struct table {
     char *path;
     int fd;
     size_t length; /* of the file: what is known to be written */
+    bool torn;     /* half a row may stand behind that */
     char *buffer;
     size_t used, room;
 } table;
@@ -36,10 +37,12 @@ struct pt_metrics {
 static pt_status flush(table *t, pt_error *err) {
     if (t->used == 0)
         return PT_OK;
-    int reason = pt_io_write(t->fd, t->buffer, t->used);
+    /* Half a row must not stay before others; the rows wait in the buffer for a better time. */
+    int reason = t->torn ? pt_io_truncate(t->fd, t->length) : 0;
+    t->torn = reason != 0;
+    if (!reason && (reason = pt_io_write(t->fd, t->buffer, t->used)))
+        t->torn = pt_io_truncate(t->fd, t->length) != 0;
     if (reason) {
-        /* Half a row must not stay; the rows wait in the buffer for a better time. */
-        (void)pt_io_truncate(t->fd, t->length);
         return pt_fail(err, PT_ERR_IO, "%s: cannot write: %s", t->path, strerror(reason));
     }
     t->length += t->used;

@@ -10,6 +10,7 @@
 #include "6_run/saver.h"
 #include "ptrain/version.h"
 
+#include <math.h>
 #include <string.h>
 #include <time.h>
 
@@ -82,8 +83,9 @@ static pt_status heed_save_error(run *r, pt_status status, pt_error *err) {
 }
 
 static pt_status save(run *r, pt_save_kind kind, pt_error *err) {
-    pt_status status = pt_metrics_flush(r->metrics, err);
-    if (status != PT_OK) /* a checkpoint must not be newer than its rows */
+    /* A checkpoint must not be newer than its rows; nothing goes on from a best one. */
+    pt_status status = kind == PT_SAVE_CHECKPOINT ? pt_metrics_flush(r->metrics, err) : PT_OK;
+    if (status != PT_OK)
         return heed_save_error(r, status, err);
     pt_checkpoint now_at = position(r);
     pt_saver_save(r->saver, kind, &now_at);
@@ -291,8 +293,9 @@ static pt_summary summarize(const run *r, const char *status) {
                     .total_seconds = now() - r->started,
                     .threads = pt_trainer_threads(r->trainer),
                     .isa = pt_trainer_isa(r->trainer),
-                    .schedule =
-                        r->trainer->schedule == PT_SCHEDULE_SLICES ? "slices" : "per_thread",
+                    .schedule = pt_trainer_choice(r->trainer)->schedule == PT_SCHEDULE_SLICES
+                                    ? "slices"
+                                    : "per_thread",
                     .shards = config->parallel.shards,
                     .parameters = pt_trainer_parameters(r->trainer),
                     .batch_size = config->train.batch_size,
@@ -317,8 +320,17 @@ static pt_status save_interrupted(run *r, pt_error *err) {
     if (now_at.step == 0) /* nothing to go on from */
         return PT_OK;
     pt_saver_save(r->saver, PT_SAVE_CHECKPOINT, &now_at);
-    pt_saver_wait(r->saver);
-    return pt_saver_failure(r->saver, err);
+    return pt_saver_wait(r->saver, err);
+}
+
+/* Waits for the last checkpoints, and says what became of them. */
+static pt_status save_last(run *r, pt_error *err) {
+    if (!r->saver)
+        return PT_OK;
+    pt_status status = pt_saver_wait(r->saver, err);
+    if (status == PT_OK)
+        status = pt_saver_failure(r->saver, err);
+    return status == PT_OK ? PT_OK : heed_save_error(r, status, err);
 }
 
 /* Saves the model and the summary after training ended with `outcome`. */
@@ -332,6 +344,8 @@ static pt_status finish(run *r, pt_status outcome, pt_error *err) {
         status = save_interrupted(r, err);
         word = "interrupted";
     }
+    if (status == PT_OK)
+        status = save_last(r, err);
     if (status == PT_OK)
         status = pt_trainer_save(r->trainer, r->model_path, r->sha256, err);
     if (status == PT_OK)
@@ -348,6 +362,7 @@ static pt_status finish(run *r, pt_status outcome, pt_error *err) {
 pt_status pt_run(const pt_config *config, bool resume, const pt_run_listener *listener,
                  pt_error *err) {
     run r = {.config = config, .listener = listener, .started = now()};
+    r.row.loss = (double)NAN; /* until there is one */
     pt_status status = open_run(&r, resume, err);
     if (status == PT_OK) {
         if (listener->started)

@@ -14,6 +14,7 @@ typedef enum slot_state { FREE, PENDING, WRITING } slot_state;
 
 typedef struct snapshot {
     slot_state state;
+    bool failed; /* PENDING, but waits for the next save after a failure */
     pt_save_kind kind;
     pt_checkpoint checkpoint;
     float *block; /* parameters, then each optimizer state */
@@ -39,24 +40,40 @@ struct pt_saver {
 };
 
 static pt_status write_slot(pt_saver *s, const snapshot *slot, pt_error *err) {
+    if (slot->kind == PT_SAVE_BEST)
+        return pt_checkpoint_save_best(s->config->output.dir, &slot->checkpoint, err);
     /* First the rows a checkpoint builds on, then the checkpoint. */
     pt_status status = pt_metrics_sync(s->metrics, err);
     if (status != PT_OK)
         return status;
-    if (slot->kind == PT_SAVE_BEST)
-        return pt_checkpoint_save_best(s->config->output.dir, &slot->checkpoint, err);
     return pt_checkpoint_save(s->config->output.dir, &slot->checkpoint, s->config->output.keep,
                               err);
 }
 
-/* The oldest pending snapshot, or NULL. */
+/* The oldest pending snapshot; NULL when there is none, or when it has failed and waits. */
 static snapshot *next_pending(pt_saver *s) {
     snapshot *next = NULL;
     for (size_t i = 0; i < SLOTS; i++)
         if (s->slots[i].state == PENDING &&
             (!next || s->slots[i].checkpoint.step < next->checkpoint.step))
             next = &s->slots[i];
-    return next;
+    return next && !next->failed ? next : NULL;
+}
+
+/* Makes what has failed ready for another try. */
+static void try_again(pt_saver *s) {
+    for (size_t i = 0; i < SLOTS; i++)
+        s->slots[i].failed = false;
+    pthread_cond_broadcast(&s->changed);
+}
+
+/* Whether a newer snapshot of the same kind waits. */
+static bool is_superseded(const pt_saver *s, const snapshot *slot) {
+    bool superseded = false;
+    for (size_t i = 0; i < SLOTS; i++)
+        superseded = superseded || (&s->slots[i] != slot && s->slots[i].state == PENDING &&
+                                    s->slots[i].kind == slot->kind);
+    return superseded;
 }
 
 static void *write_pending(void *context) {
@@ -77,7 +94,8 @@ static void *write_pending(void *context) {
         pthread_mutex_lock(&s->lock);
         if (status != PT_OK && s->failure.status == PT_OK)
             s->failure = err;
-        slot->state = FREE;
+        slot->failed = status != PT_OK;
+        slot->state = status == PT_OK || is_superseded(s, slot) ? FREE : PENDING;
         pthread_cond_broadcast(&s->changed);
     }
     pthread_mutex_unlock(&s->lock);
@@ -196,17 +214,32 @@ void pt_saver_save(pt_saver *s, pt_save_kind kind, const pt_checkpoint *position
         slot->checkpoint.tensors = slot->tensors;
         slot->checkpoint.tensor_count = s->tensor_count;
         slot->state = PENDING;
-        pthread_cond_broadcast(&s->changed);
+        try_again(s);
     }
     pthread_mutex_unlock(&s->lock);
 }
 
-void pt_saver_wait(pt_saver *s) {
-    pthread_mutex_lock(&s->lock);
+static bool is_writing(const pt_saver *s) {
+    bool writing = false;
     for (size_t i = 0; i < SLOTS; i++)
-        while (s->slots[i].state != FREE)
-            pthread_cond_wait(&s->changed, &s->lock);
+        writing = writing || s->slots[i].state == WRITING;
+    return writing;
+}
+
+pt_status pt_saver_wait(pt_saver *s, pt_error *err) {
+    bool unsaved = false;
+    pthread_mutex_lock(&s->lock);
+    while (is_writing(s)) /* whose failure deserves another try too */
+        pthread_cond_wait(&s->changed, &s->lock);
+    try_again(s);
+    while (is_writing(s) || next_pending(s))
+        pthread_cond_wait(&s->changed, &s->lock);
+    for (size_t i = 0; i < SLOTS; i++) {
+        unsaved = unsaved || s->slots[i].state == PENDING;
+        s->slots[i].state = FREE;
+    }
     pthread_mutex_unlock(&s->lock);
+    return unsaved ? pt_saver_failure(s, err) : PT_OK;
 }
 
 pt_status pt_saver_failure(pt_saver *s, pt_error *err) {

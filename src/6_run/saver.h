@@ -2,6 +2,8 @@
  *
  * Training waits for nothing longer than a copy of the parameters and the optimizer's state. Should
  * a checkpoint come due while an older one still waits for the disk, the newer takes its place.
+ * What could not be written is tried again with the next save and in the end; nothing newer is
+ * written before it, so that no checkpoint speaks of a best.safetensors that is not on the disk.
  */
 #ifndef PT_RUN_SAVER_H
 #define PT_RUN_SAVER_H
@@ -19,11 +21,13 @@ typedef enum pt_save_kind { PT_SAVE_CHECKPOINT, PT_SAVE_BEST, PT_SAVE_KINDS } pt
 pt_status pt_saver_start(const pt_config *config, const pt_trainer *trainer, pt_metrics *metrics,
                          pt_saver **saver, pt_error *err);
 /* Takes a snapshot of the trainer and hands it to the thread. `position` gives what is not in the
- * trainer; its config and tensors are ignored. The metrics must have been flushed. */
+ * trainer; its config and tensors are ignored. For a checkpoint the metrics must have been flushed.
+ */
 void pt_saver_save(pt_saver *saver, pt_save_kind kind, const pt_checkpoint *position);
-/* Waits until everything handed over is written. */
-void pt_saver_wait(pt_saver *saver);
-/* The first failure since the last call, or PT_OK. */
+/* Waits until everything handed over is written, trying once more what had failed; the failure of
+ * what is still not written, which is given up. */
+pt_status pt_saver_wait(pt_saver *saver, pt_error *err);
+/* The first failure since the last call, or PT_OK; a later try may have mended it. */
 pt_status pt_saver_failure(pt_saver *saver, pt_error *err);
 void pt_saver_stop(pt_saver *saver); /* writes what is pending, joins, frees; NULL allowed */
 
