@@ -2,7 +2,9 @@
 #include "8_cli/options.h"
 #include "ptrain/version.h"
 
+#include <fcntl.h>
 #include <stdio.h>
+#include <unistd.h>
 
 const pt_command pt_commands[] = {
     {"train", "CONFIG", "trains the network; `ptrain CONFIG` is short for it", pt_train_command},
@@ -15,7 +17,17 @@ const pt_command pt_commands[] = {
     {0},
 };
 
+/* A standard descriptor that the caller has closed would go to the first file that is opened, and
+ * the table of results into metrics.csv. What stands there instead fails every use, as a closed
+ * one does. */
+static void fill_closed_descriptors(void) {
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) == -1)
+            (void)!open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
 int main(int argc, char **argv) {
+    fill_closed_descriptors();
     pt_options options;
     pt_error err;
     int status = 0;

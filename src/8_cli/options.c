@@ -89,9 +89,12 @@ static pt_status parse_options(int argc, char **argv, pt_options *o, pt_error *e
         case ':':
             return pt_fail(err, PT_ERR_USAGE, "option '%s' wants a value; see ptrain --help",
                            argv[optind - 1]);
-        default:
+        default: { /* of letters written together, optind does not yet say which */
+            const char letter[] = {'-', (char)optopt, '\0'};
+            bool is_word = optind > 1 && strncmp(argv[optind - 1], "--", 2) == 0;
             return pt_fail(err, PT_ERR_USAGE, "unknown option '%s'; see ptrain --help",
-                           argv[optind - 1]);
+                           is_word || optopt == 0 ? argv[optind - 1] : letter);
+        }
         }
     return status;
 }
@@ -180,8 +183,8 @@ pt_status pt_load_config(const pt_options *o, const char *const *extra, size_t e
 }
 
 int pt_finish_stdout(int status) {
-    if (fflush(stdout) == 0 && !ferror(stdout))
-        return status;
+    if ((fflush(stdout) == 0 && !ferror(stdout)) || status)
+        return status; /* a failure has been reported: one line is enough */
     fprintf(stderr, "ptrain: cannot write to standard output: %s\n", strerror(errno));
-    return status ? status : EXIT_RUN_TIME;
+    return EXIT_RUN_TIME;
 }

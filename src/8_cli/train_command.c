@@ -106,6 +106,8 @@ int pt_train_command(const pt_options *options) {
     const struct sigaction action = {.sa_handler = on_signal};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    /* A reader of the table that goes away (`| head`) must not end the training. */
+    sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
 
     screen s = {.config = config, .quiet = options->quiet};
     const pt_run_listener listener = {.context = &s,
