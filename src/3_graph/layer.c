@@ -33,23 +33,31 @@ const char *pt_shape_text(const pt_shape *shape, char buffer[96]) {
     return buffer;
 }
 
-void pt_rows_unary(void (*kernel)(size_t, const float *, float *), size_t rows, size_t cols,
+void pt_rows_unary(void (*kernel)(size_t, const float *, float *), const pt_call *call,
                    const float *a, size_t lda, float *y, size_t ldy) {
+    const size_t begin = call->col_begin, cols = call->col_end - begin;
     if (lda == cols && ldy == cols) {
-        kernel(rows * cols, a, y);
+        kernel(call->rows * cols, a, y);
         return;
     }
-    for (size_t r = 0; r < rows; r++)
-        kernel(cols, a + r * lda, y + r * ldy);
+    for (size_t r = 0; r < call->rows; r++)
+        kernel(cols, a + r * lda + begin, y + r * ldy + begin);
 }
 
-void pt_rows_binary(void (*kernel)(size_t, const float *, const float *, float *), size_t rows,
-                    size_t cols, const float *a, size_t lda, const float *b, size_t ldb, float *y,
-                    size_t ldy) {
+void pt_rows_binary(void (*kernel)(size_t, const float *, const float *, float *),
+                    const pt_call *call, const float *a, size_t lda, const float *b, size_t ldb,
+                    float *y, size_t ldy) {
+    const size_t begin = call->col_begin, cols = call->col_end - begin;
     if (lda == cols && ldb == cols && ldy == cols) {
-        kernel(rows * cols, a, b, y);
+        kernel(call->rows * cols, a, b, y);
         return;
     }
-    for (size_t r = 0; r < rows; r++)
-        kernel(cols, a + r * lda, b + r * ldb, y + r * ldy);
+    for (size_t r = 0; r < call->rows; r++)
+        kernel(cols, a + r * lda + begin, b + r * ldb + begin, y + r * ldy + begin);
+}
+
+void pt_rows_copy(const pt_call *call, const float *a, size_t lda, float *y, size_t ldy) {
+    const size_t begin = call->col_begin, bytes = (call->col_end - begin) * sizeof *y;
+    for (size_t r = 0; r < call->rows; r++)
+        memcpy(y + r * ldy + begin, a + r * lda + begin, bytes);
 }

@@ -72,6 +72,9 @@ typedef struct pt_node {
 typedef struct pt_call {
     const pt_kernels *kernels;
     size_t rows;
+    /* The columns to compute: of out in forward, of d_in in backward. All of them, unless the layer
+     * says splits_columns. */
+    size_t col_begin, col_end;
     const float *in[PT_MAX_INPUTS]; /* rows x in_ld[i] */
     size_t in_ld[PT_MAX_INPUTS], in_cols[PT_MAX_INPUTS];
     float *out;                 /* rows x node->ld: written by forward, read by backward */
@@ -110,6 +113,9 @@ struct pt_layer_ops {
     const char *type;
     const char *summary; /* one line for --help */
     size_t min_inputs, max_inputs;
+    /* Its columns can be computed apart: forward by output columns, backward by input columns (all
+     * inputs then have equally many). Rows can always be. */
+    bool splits_columns;
     unsigned keys; /* PT_LAYER_KEY_* it takes */
     unsigned required_keys;
     /* Checks the input shapes, sets node->shape and the requests. False: pass->problem says why. */
@@ -142,12 +148,13 @@ bool pt_shape_equal(const pt_shape *a, const pt_shape *b);
 /* "28 x 28" into a caller's buffer of 96 bytes. */
 const char *pt_shape_text(const pt_shape *shape, char buffer[96]);
 
-/* Applies an elementwise kernel of the form f(n, a, y) or f(n, a, b, y) to `rows` rows; one call
- * when rows have no padding. */
-void pt_rows_unary(void (*kernel)(size_t, const float *, float *), size_t rows, size_t cols,
+/* Applies an elementwise kernel to the call's rows and columns: y = f(a), y = f(a, b); one kernel
+ * call where rows have no padding. */
+void pt_rows_unary(void (*kernel)(size_t, const float *, float *), const pt_call *call,
                    const float *a, size_t lda, float *y, size_t ldy);
-void pt_rows_binary(void (*kernel)(size_t, const float *, const float *, float *), size_t rows,
-                    size_t cols, const float *a, size_t lda, const float *b, size_t ldb, float *y,
-                    size_t ldy);
+void pt_rows_binary(void (*kernel)(size_t, const float *, const float *, float *),
+                    const pt_call *call, const float *a, size_t lda, const float *b, size_t ldb,
+                    float *y, size_t ldy);
+void pt_rows_copy(const pt_call *call, const float *a, size_t lda, float *y, size_t ldy);
 
 #endif

@@ -20,12 +20,12 @@ static bool same_shape(pt_node *node, pt_shape_pass *pass) {
  * x; FLOPS the operations of one element. */
 #define ACTIVATION(NAME, SUMMARY, REFERENCE, FLOPS)                                                \
     static void NAME##_forward(const pt_node *node, const pt_call *call) {                         \
-        pt_rows_unary(call->kernels->NAME##_forward, call->rows, node->cols, call->in[0],          \
-                      call->in_ld[0], call->out, node->ld);                                        \
+        pt_rows_unary(call->kernels->NAME##_forward, call, call->in[0], call->in_ld[0], call->out, \
+                      node->ld);                                                                   \
     }                                                                                              \
     static void NAME##_backward(const pt_node *node, const pt_call *call) {                        \
-        pt_rows_binary(call->kernels->NAME##_backward, call->rows, node->cols, call->out,          \
-                       node->ld, call->d_out, node->ld, call->d_in[0], call->in_ld[0]);            \
+        pt_rows_binary(call->kernels->NAME##_backward, call, call->out, node->ld, call->d_out,     \
+                       node->ld, call->d_in[0], call->in_ld[0]);                                   \
     }                                                                                              \
     static void NAME##_forward_f64(const pt_node *node, const pt_call_f64 *call) {                 \
         for (size_t i = 0; i < call->rows * node->cols; i++) {                                     \
@@ -42,6 +42,7 @@ static bool same_shape(pt_node *node, pt_shape_pass *pass) {
         .summary = SUMMARY,                                                                        \
         .min_inputs = 1,                                                                           \
         .max_inputs = 1,                                                                           \
+        .splits_columns = true,                                                                    \
         .shape = same_shape,                                                                       \
         .forward = NAME##_forward,                                                                 \
         .backward = NAME##_backward,                                                               \

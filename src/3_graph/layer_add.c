@@ -6,7 +6,6 @@
 #include "3_graph/layer.h"
 
 #include <stdio.h>
-#include <string.h>
 
 static bool add_shape(pt_node *node, pt_shape_pass *pass) {
     node->shape = pass->in[0];
@@ -22,18 +21,17 @@ static bool add_shape(pt_node *node, pt_shape_pass *pass) {
 }
 
 static void add_forward(const pt_node *node, const pt_call *call) {
-    pt_rows_binary(call->kernels->add, call->rows, node->cols, call->in[0], call->in_ld[0],
-                   call->in[1], call->in_ld[1], call->out, node->ld);
+    pt_rows_binary(call->kernels->add, call, call->in[0], call->in_ld[0], call->in[1],
+                   call->in_ld[1], call->out, node->ld);
     for (size_t i = 2; i < node->input_count; i++)
-        pt_rows_binary(call->kernels->add, call->rows, node->cols, call->out, node->ld, call->in[i],
-                       call->in_ld[i], call->out, node->ld);
+        pt_rows_binary(call->kernels->add, call, call->out, node->ld, call->in[i], call->in_ld[i],
+                       call->out, node->ld);
 }
 
 static void add_backward(const pt_node *node, const pt_call *call) {
     for (size_t i = 0; i < node->input_count; i++)
-        for (size_t r = 0; call->d_in[i] && r < call->rows; r++)
-            memcpy(call->d_in[i] + r * call->in_ld[i], call->d_out + r * node->ld,
-                   node->cols * sizeof(float));
+        if (call->d_in[i])
+            pt_rows_copy(call, call->d_out, node->ld, call->d_in[i], call->in_ld[i]);
 }
 
 static void add_forward_f64(const pt_node *node, const pt_call_f64 *call) {
@@ -55,6 +53,7 @@ const pt_layer_ops pt_layer_add = {
     .summary = "elementwise sum of its inputs",
     .min_inputs = 2,
     .max_inputs = PT_MAX_INPUTS,
+    .splits_columns = true,
     .shape = add_shape,
     .forward = add_forward,
     .backward = add_backward,

@@ -38,16 +38,19 @@ static bool affine_shape(pt_node *node, pt_shape_pass *pass) {
 }
 
 static void affine_forward(const pt_node *node, const pt_call *call) {
-    call->kernels->sgemm_nn(call->rows, node->cols, call->in_cols[0], call->in[0], call->in_ld[0],
-                            call->param[WEIGHT], call->param_ld[WEIGHT],
-                            node->param_count > BIAS ? call->param[BIAS] : NULL, call->out,
-                            node->ld, call->scratch);
+    const size_t begin = call->col_begin;
+    call->kernels->sgemm_nn(call->rows, call->col_end - begin, call->in_cols[0], call->in[0],
+                            call->in_ld[0], call->param[WEIGHT] + begin, call->param_ld[WEIGHT],
+                            node->param_count > BIAS ? call->param[BIAS] + begin : NULL,
+                            call->out + begin, node->ld, call->scratch);
 }
 
 static void affine_backward(const pt_node *node, const pt_call *call) {
-    call->kernels->sgemm_nt(call->rows, call->in_cols[0], node->cols, call->d_out, node->ld,
-                            call->param[WEIGHT], call->param_ld[WEIGHT], call->d_in[0],
-                            call->in_ld[0], call->scratch);
+    const size_t begin = call->col_begin;
+    call->kernels->sgemm_nt(call->rows, call->col_end - begin, node->cols, call->d_out, node->ld,
+                            call->param[WEIGHT] + begin * call->param_ld[WEIGHT],
+                            call->param_ld[WEIGHT], call->d_in[0] + begin, call->in_ld[0],
+                            call->scratch);
 }
 
 static void affine_gradient(const pt_node *node, const pt_call *call, size_t param, size_t begin,
@@ -94,6 +97,7 @@ const pt_layer_ops pt_layer_affine = {
     .summary = "fully connected: y = x W + b, `units` outputs",
     .min_inputs = 1,
     .max_inputs = 1,
+    .splits_columns = true,
     .keys = PT_LAYER_KEY_UNITS | PT_LAYER_KEY_INIT | PT_LAYER_KEY_BIAS_INIT | PT_LAYER_KEY_BIAS,
     .required_keys = PT_LAYER_KEY_UNITS,
     .shape = affine_shape,

@@ -5,12 +5,6 @@
 
 #include <string.h>
 
-static void copy_rows(size_t rows, size_t cols, const float *from, size_t ld_from, float *to,
-                      size_t ld_to) {
-    for (size_t r = 0; r < rows; r++)
-        memcpy(to + r * ld_to, from + r * ld_from, cols * sizeof *to);
-}
-
 static bool identity_shape(pt_node *node, pt_shape_pass *pass) {
     node->shape = pass->in[0];
     return true;
@@ -22,11 +16,11 @@ static bool flatten_shape(pt_node *node, pt_shape_pass *pass) {
 }
 
 static void copy_forward(const pt_node *node, const pt_call *call) {
-    copy_rows(call->rows, node->cols, call->in[0], call->in_ld[0], call->out, node->ld);
+    pt_rows_copy(call, call->in[0], call->in_ld[0], call->out, node->ld);
 }
 
 static void copy_backward(const pt_node *node, const pt_call *call) {
-    copy_rows(call->rows, node->cols, call->d_out, node->ld, call->d_in[0], call->in_ld[0]);
+    pt_rows_copy(call, call->d_out, node->ld, call->d_in[0], call->in_ld[0]);
 }
 
 static void copy_forward_f64(const pt_node *node, const pt_call_f64 *call) {
@@ -44,6 +38,7 @@ const pt_layer_ops pt_layer_identity = {
     .summary = "hands its input on unchanged",
     .min_inputs = 1,
     .max_inputs = 1,
+    .splits_columns = true,
     .shape = identity_shape,
     .forward = copy_forward,
     .backward = copy_backward,
@@ -56,6 +51,7 @@ const pt_layer_ops pt_layer_flatten = {
     .summary = "makes rows of any shape flat, as affine wants them",
     .min_inputs = 1,
     .max_inputs = 1,
+    .splits_columns = true,
     .shape = flatten_shape,
     .forward = copy_forward,
     .backward = copy_backward,

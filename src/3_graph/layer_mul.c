@@ -18,15 +18,15 @@ static bool mul_shape(pt_node *node, pt_shape_pass *pass) {
 }
 
 static void mul_forward(const pt_node *node, const pt_call *call) {
-    pt_rows_binary(call->kernels->multiply, call->rows, node->cols, call->in[0], call->in_ld[0],
-                   call->in[1], call->in_ld[1], call->out, node->ld);
+    pt_rows_binary(call->kernels->multiply, call, call->in[0], call->in_ld[0], call->in[1],
+                   call->in_ld[1], call->out, node->ld);
 }
 
 static void mul_backward(const pt_node *node, const pt_call *call) {
     for (size_t i = 0; i < 2; i++)
         if (call->d_in[i])
-            pt_rows_binary(call->kernels->multiply, call->rows, node->cols, call->d_out, node->ld,
-                           call->in[1 - i], call->in_ld[1 - i], call->d_in[i], call->in_ld[i]);
+            pt_rows_binary(call->kernels->multiply, call, call->d_out, node->ld, call->in[1 - i],
+                           call->in_ld[1 - i], call->d_in[i], call->in_ld[i]);
 }
 
 static void mul_forward_f64(const pt_node *node, const pt_call_f64 *call) {
@@ -44,6 +44,7 @@ const pt_layer_ops pt_layer_mul = {
     .summary = "elementwise product of its two inputs",
     .min_inputs = 2,
     .max_inputs = 2,
+    .splits_columns = true,
     .shape = mul_shape,
     .forward = mul_forward,
     .backward = mul_backward,

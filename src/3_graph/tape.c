@@ -65,10 +65,14 @@ size_t pt_graph_scratch(const pt_graph *graph, const pt_kernels *kernels, size_t
 }
 
 static pt_call make_call(const pt_graph *graph, const pt_kernels *kernels, const float *params,
-                         const pt_tape *tape, size_t index, size_t begin, size_t end,
-                         void *scratch) {
+                         const pt_tape *tape, size_t index, const pt_tile *tile, void *scratch) {
     const pt_node *node = &graph->nodes[index];
-    pt_call call = {.kernels = kernels, .rows = end - begin, .scratch = scratch};
+    const size_t begin = tile->row_begin;
+    pt_call call = {.kernels = kernels,
+                    .rows = tile->row_end - begin,
+                    .col_begin = tile->col_begin,
+                    .col_end = tile->col_end,
+                    .scratch = scratch};
     for (size_t k = 0; k < node->input_count; k++) {
         const pt_node *from = &graph->nodes[node->input[k]];
         call.in[k] = pt_tape_value(tape, node->input[k]) + begin * from->ld;
@@ -86,13 +90,19 @@ static pt_call make_call(const pt_graph *graph, const pt_kernels *kernels, const
     return call;
 }
 
+void pt_graph_forward_node(const pt_graph *graph, const pt_kernels *kernels, const float *params,
+                           const pt_tape *tape, size_t index, const pt_tile *tile, void *scratch) {
+    const uint64_t time = pt_profile_start(tape->profile);
+    pt_call call = make_call(graph, kernels, params, tape, index, tile, scratch);
+    graph->nodes[index].ops->forward(&graph->nodes[index], &call);
+    pt_profile_add(tape->profile, PT_PHASE_FORWARD, index, time);
+}
+
 void pt_graph_forward(const pt_graph *graph, const pt_kernels *kernels, const float *params,
                       const pt_tape *tape, size_t begin, size_t end, void *scratch) {
-    uint64_t time = pt_profile_start(tape->profile);
     for (size_t i = 1; i < graph->node_count; i++) {
-        pt_call call = make_call(graph, kernels, params, tape, i, begin, end, scratch);
-        graph->nodes[i].ops->forward(&graph->nodes[i], &call);
-        time = pt_profile_add(tape->profile, PT_PHASE_FORWARD, i, time);
+        const pt_tile tile = {begin, end, 0, graph->nodes[i].cols};
+        pt_graph_forward_node(graph, kernels, params, tape, i, &tile, scratch);
     }
 }
 
@@ -109,37 +119,51 @@ static void backward_fan_out(const pt_graph *graph, const pt_tape *tape, size_t 
         float *target = tape->gradient[node->input[k]] + begin * from->ld;
         for (size_t other = 0; other < node->input_count; other++)
             one.d_in[other] = NULL;
+        /* Rows of the fan-out buffer are packed with the input's stride. */
         one.d_in[k] =
             node->first_contribution[k] ? target : tape->fan_out + begin * graph->widest_ld;
-        if (!node->first_contribution[k])
-            one.in_ld[k] = from->ld; /* fan_out rows of this block are packed with from's stride */
         node->ops->backward(node, &one);
         if (!node->first_contribution[k])
-            pt_rows_binary(call->kernels->add, call->rows, from->cols, target, from->ld,
-                           one.d_in[k], from->ld, target, from->ld);
+            pt_rows_binary(call->kernels->add, call, target, from->ld, one.d_in[k], from->ld,
+                           target, from->ld);
     }
+}
+
+size_t pt_graph_backward_cols(const pt_graph *graph, size_t index) {
+    const pt_node *node = &graph->nodes[index];
+    size_t cols = 0;
+    for (size_t k = 0; k < node->input_count; k++)
+        if (graph->nodes[node->input[k]].needs_gradient)
+            cols = graph->nodes[node->input[k]].cols;
+    return cols;
+}
+
+void pt_graph_backward_node(const pt_graph *graph, const pt_kernels *kernels, const float *params,
+                            const pt_tape *tape, size_t index, const pt_tile *tile, void *scratch) {
+    const pt_node *node = &graph->nodes[index];
+    const uint64_t time = pt_profile_start(tape->profile);
+    pt_call call = make_call(graph, kernels, params, tape, index, tile, scratch);
+    bool all_first = true;
+    for (size_t k = 0; k < node->input_count; k++) {
+        const pt_node *from = &graph->nodes[node->input[k]];
+        if (!from->needs_gradient)
+            continue;
+        call.d_in[k] = tape->gradient[node->input[k]] + tile->row_begin * from->ld;
+        all_first = all_first && node->first_contribution[k];
+    }
+    if (all_first)
+        node->ops->backward(node, &call);
+    else
+        backward_fan_out(graph, tape, index, &call, tile->row_begin);
+    pt_profile_add(tape->profile, PT_PHASE_BACKWARD, index, time);
 }
 
 void pt_graph_backward(const pt_graph *graph, const pt_kernels *kernels, const float *params,
                        const pt_tape *tape, size_t begin, size_t end, void *scratch) {
-    uint64_t time = pt_profile_start(tape->profile);
     for (size_t i = graph->node_count; i-- > 1;) {
-        const pt_node *node = &graph->nodes[i];
-        bool wanted = false, all_first = true;
-        pt_call call = make_call(graph, kernels, params, tape, i, begin, end, scratch);
-        for (size_t k = 0; k < node->input_count; k++) {
-            const pt_node *from = &graph->nodes[node->input[k]];
-            if (!from->needs_gradient)
-                continue;
-            call.d_in[k] = tape->gradient[node->input[k]] + begin * from->ld;
-            wanted = true;
-            all_first = all_first && node->first_contribution[k];
-        }
-        if (wanted && all_first)
-            node->ops->backward(node, &call);
-        else if (wanted)
-            backward_fan_out(graph, tape, i, &call, begin);
-        time = pt_profile_add(tape->profile, PT_PHASE_BACKWARD, i, time);
+        const pt_tile tile = {begin, end, 0, pt_graph_backward_cols(graph, i)};
+        if (tile.col_end)
+            pt_graph_backward_node(graph, kernels, params, tape, i, &tile, scratch);
     }
 }
 
@@ -149,7 +173,8 @@ void pt_graph_gradient(const pt_graph *graph, const pt_kernels *kernels, const p
     uint64_t time = pt_profile_start(tape->profile);
     size_t index = graph->params[param].node;
     const pt_node *node = &graph->nodes[index];
-    pt_call call = make_call(graph, kernels, NULL, tape, index, 0, tape->rows, scratch);
+    const pt_tile all = {0, tape->rows, 0, node->cols};
+    pt_call call = make_call(graph, kernels, NULL, tape, index, &all, scratch);
     node->ops->gradient(node, &call, param - node->first_param, begin, end, shards, out, out_ld);
     pt_profile_add(tape->profile, PT_PHASE_GRADIENT, index, time);
 }

@@ -31,6 +31,21 @@ const float *pt_tape_value(const pt_tape *tape, size_t index);
 /* Bytes of scratch a worker needs for walks over at most `rows` rows. */
 size_t pt_graph_scratch(const pt_graph *graph, const pt_kernels *kernels, size_t rows);
 
+/* A part of a node's work: rows, and columns of its values (forward) or of the gradients to its
+ * inputs (backward). */
+typedef struct pt_tile {
+    size_t row_begin, row_end, col_begin, col_end;
+} pt_tile;
+
+/* One node's values, where the tile lies, from its inputs' values. */
+void pt_graph_forward_node(const pt_graph *graph, const pt_kernels *kernels, const float *params,
+                           const pt_tape *tape, size_t index, const pt_tile *tile, void *scratch);
+/* The gradients to one node's inputs, where the tile lies, from its own gradient. */
+void pt_graph_backward_node(const pt_graph *graph, const pt_kernels *kernels, const float *params,
+                            const pt_tape *tape, size_t index, const pt_tile *tile, void *scratch);
+/* How many columns the gradients to a node's inputs have; 0: no input wants one. */
+size_t pt_graph_backward_cols(const pt_graph *graph, size_t index);
+
 /* Values of all nodes for rows [begin, end), from data. */
 void pt_graph_forward(const pt_graph *graph, const pt_kernels *kernels, const float *params,
                       const pt_tape *tape, size_t begin, size_t end, void *scratch);

@@ -8,6 +8,8 @@
  *   slices schedule: gradient over all shards, then optimizer, on own rows of each parameter
  *   -- barrier --
  *
+ * The columns schedule is the slices schedule with another forward and backward: see walk_columns.
+ *
  * The book's four steps (mini-batch, gradient, update, repeat; Saito, section 5.7.4) are these, and
  * which worker does what never changes a bit: see shards.h.
  */
@@ -115,12 +117,12 @@ static void reduce_and_update(pt_trainer *t, uint64_t step, pt_profile *profile,
     }
 }
 
-/* Forward, loss and backward of rows [begin, end). */
-static void walk_rows(pt_trainer *t, const pt_batch *batch, const pt_tape *tape, size_t begin,
-                      size_t end, void *scratch) {
+/* Loss and its gradient of rows [begin, end). */
+static void evaluate_loss(pt_trainer *t, const pt_batch *batch, const pt_tape *tape, size_t begin,
+                          size_t end) {
     const pt_graph *graph = t->graph;
     const pt_node *output = &graph->nodes[graph->output_node];
-    pt_graph_forward(graph, t->kernels, t->params, tape, begin, end, scratch);
+    const uint64_t time = pt_profile_start(tape->profile);
     pt_loss_call call = {.kernels = t->kernels,
                          .rows = end - begin,
                          .cols = output->cols,
@@ -133,10 +135,16 @@ static void walk_rows(pt_trainer *t, const pt_batch *batch, const pt_tape *tape,
                          .factor = 1.0f / (float)batch->rows,
                          .d_x = tape->gradient[graph->output_node] + begin * output->ld,
                          .row_loss = t->row_loss + begin};
-    uint64_t time = pt_profile_start(tape->profile);
     graph->loss->evaluate(&call);
     pt_profile_add(tape->profile, PT_PHASE_LOSS, 0, time);
-    pt_graph_backward(graph, t->kernels, t->params, tape, begin, end, scratch);
+}
+
+/* Forward, loss and backward of rows [begin, end). */
+static void walk_rows(pt_trainer *t, const pt_batch *batch, const pt_tape *tape, size_t begin,
+                      size_t end, void *scratch) {
+    pt_graph_forward(t->graph, t->kernels, t->params, tape, begin, end, scratch);
+    evaluate_loss(t, batch, tape, begin, end);
+    pt_graph_backward(t->graph, t->kernels, t->params, tape, begin, end, scratch);
 }
 
 typedef struct region {
@@ -147,22 +155,76 @@ typedef struct region {
     bool stop; /* decided by worker 0 before a barrier, read by all after it */
 } region;
 
+static void wait_for_all(region *r, pt_profile *profile, size_t workers) {
+    const uint64_t time = pt_profile_start(profile);
+    pt_barrier_wait(&r->barrier, workers);
+    pt_profile_add(profile, PT_PHASE_BARRIER, 0, time);
+}
+
+/* A worker's part of one node: columns where there are enough, else rows. */
+static pt_tile own_tile(const pt_trainer *t, const pt_node *node, size_t cols, size_t worker,
+                        size_t workers) {
+    pt_tile tile = {0, t->batch.rows, 0, cols};
+    if (node->ops->splits_columns && cols >= PT_COLUMNS_EACH * workers)
+        pt_partition(cols, 2 * PT_ROW_ALIGN, worker, workers, &tile.col_begin, &tile.col_end);
+    else
+        pt_partition(t->batch.rows, 1, worker, workers, &tile.row_begin, &tile.row_end);
+    return tile;
+}
+
+/* Columns schedule: every node's work is shared out anew, so that a wide layer's weights are read
+ * by one worker each; only activations cross cores, and a barrier lies between nodes. */
+static void walk_columns(region *r, const pt_batch *batch, const pt_tape *tape, void *scratch,
+                         size_t worker, size_t workers) {
+    pt_trainer *t = r->trainer;
+    const pt_graph *graph = t->graph;
+    size_t begin, end;
+    wait_for_all(r, tape->profile, workers); /* the data are in place */
+    for (size_t i = 1; i < graph->node_count; i++) {
+        const pt_tile tile = own_tile(t, &graph->nodes[i], graph->nodes[i].cols, worker, workers);
+        if (tile.row_begin < tile.row_end && tile.col_begin < tile.col_end)
+            pt_graph_forward_node(graph, t->kernels, t->params, tape, i, &tile, scratch);
+        wait_for_all(r, tape->profile, workers);
+    }
+    pt_partition(t->batch.rows, 1, worker, workers, &begin, &end);
+    if (begin < end)
+        evaluate_loss(t, batch, tape, begin, end);
+    wait_for_all(r, tape->profile, workers);
+    for (size_t i = graph->node_count; i-- > 1;) {
+        const size_t cols = pt_graph_backward_cols(graph, i);
+        if (cols == 0)
+            continue;
+        const pt_tile tile = own_tile(t, &graph->nodes[i], cols, worker, workers);
+        if (tile.row_begin < tile.row_end && tile.col_begin < tile.col_end)
+            pt_graph_backward_node(graph, t->kernels, t->params, tape, i, &tile, scratch);
+        wait_for_all(r, tape->profile, workers);
+    }
+}
+
+/* Rows of the mini-batch that a worker fetches and, but for the columns schedule, walks. */
+static void own_rows(const pt_trainer *t, pt_schedule schedule, size_t worker, size_t workers,
+                     size_t *begin, size_t *end) {
+    pt_worker *self = &t->workers[worker];
+    if (schedule == PT_SCHEDULE_PER_THREAD) { /* rows follow shards, whole subtrees of them */
+        const size_t total = t->config->parallel.shards;
+        size_t lo, hi;
+        pt_shard_owner(total, worker, workers, &lo, &hi);
+        pt_shard_range_init(&self->shards, t->batch.rows, total, lo, hi);
+        *begin = self->shards.row[0];
+        *end = self->shards.row[hi - lo];
+    } else {
+        pt_partition(t->batch.rows, 1, worker, workers, begin, end);
+    }
+}
+
 static void train(void *context, size_t worker, size_t workers) {
     region *r = context;
     pt_trainer *t = r->trainer;
     pt_worker *self = &t->workers[worker];
-    const bool per_thread = t->tuner.candidate[t->tuner.current].schedule == PT_SCHEDULE_PER_THREAD;
+    const pt_schedule schedule = t->tuner.candidate[t->tuner.current].schedule;
     const unsigned previous = pt_float_environment_enter();
     size_t begin, end;
-    if (per_thread) { /* rows follow shards, whole subtrees of them */
-        size_t lo, hi;
-        pt_shard_owner(t->config->parallel.shards, worker, workers, &lo, &hi);
-        pt_shard_range_init(&self->shards, t->batch.rows, t->config->parallel.shards, lo, hi);
-        begin = self->shards.row[0];
-        end = self->shards.row[hi - lo];
-    } else {
-        pt_partition(t->batch.rows, 1, worker, workers, &begin, &end);
-    }
+    own_rows(t, schedule, worker, workers, &begin, &end);
     const uint64_t first = atomic_load(&t->iteration);
     pt_tape tape = t->tape; /* a worker's own view: which data, whose profile */
     tape.profile = self->profile.ticks ? &self->profile : NULL;
@@ -173,21 +235,24 @@ static void train(void *context, size_t worker, size_t workers) {
             pt_batch_fill(&t->batch, t->dataset, t->kernels, &t->sampler, step, begin, end);
         tape.data = batch->x;
         pt_profile_add(tape.profile, PT_PHASE_DATA, 0, time);
-        walk_rows(t, batch, &tape, begin, end, self->scratch);
-        if (per_thread)
+        if (schedule == PT_SCHEDULE_COLUMNS)
+            walk_columns(r, batch, &tape, self->scratch, worker, workers);
+        else
+            walk_rows(t, batch, &tape, begin, end, self->scratch);
+        if (schedule == PT_SCHEDULE_PER_THREAD)
             gradient_of_own_shards(t, &tape, self);
-        time = pt_profile_start(tape.profile);
-        pt_barrier_wait(&r->barrier, workers);
-        time = pt_profile_add(tape.profile, PT_PHASE_BARRIER, 0, time);
+        if (schedule != PT_SCHEDULE_COLUMNS) /* there a barrier has just been */
+            wait_for_all(r, tape.profile, workers);
 
+        time = pt_profile_start(tape.profile);
         double loss = pt_shard_sum(&t->shards.shards, t->row_loss) / (double)t->batch.rows;
         pt_profile_add(tape.profile, PT_PHASE_LOSS, 0, time);
-        if (!isfinite(loss)) { /* every worker computes the same loss, so all leave here together */
+        if (!isfinite(loss)) { /* every worker computes the same loss, so all leave together */
             if (worker == 0)
                 t->diverged = true;
             break;
         }
-        if (per_thread)
+        if (schedule == PT_SCHEDULE_PER_THREAD)
             reduce_and_update(t, step, tape.profile, worker, workers);
         else
             update_own_slices(t, step, &tape, self, worker, workers);
@@ -196,9 +261,7 @@ static void train(void *context, size_t worker, size_t workers) {
             atomic_store_explicit(&t->iteration, step + 1, memory_order_relaxed);
             r->stop = atomic_load_explicit(&t->stop, memory_order_relaxed);
         }
-        time = pt_profile_start(tape.profile);
-        pt_barrier_wait(&r->barrier, workers);
-        pt_profile_add(tape.profile, PT_PHASE_BARRIER, 0, time);
+        wait_for_all(r, tape.profile, workers);
         if (worker == 0 && r->loader)
             pt_loader_release(r->loader, step);
         if (r->stop)

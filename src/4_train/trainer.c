@@ -107,7 +107,8 @@ static pt_status build(pt_trainer *t, pt_error *err) {
                        "this machine cannot run the %s kernels; use `isa = auto` (here: %s)",
                        pt_isa_name((pt_isa)config->parallel.isa), pt_isa_name(pt_isa_best()));
     t->threads = most_threads(config);
-    pt_tuner_init(&t->tuner, config, t->threads, affords_per_thread(t->graph, t->threads));
+    pt_tuner_init(&t->tuner, config, t->threads, affords_per_thread(t->graph, t->threads),
+                  t->graph->widest_ld >= PT_COLUMNS_EACH * 2);
     t->use_loader = config->parallel.loader == PT_SWITCH_ON ||
                     (config->parallel.loader == PT_SWITCH_AUTO && config->parallel.threads &&
                      t->threads < pt_cores_available() && t->dataset->columns > 0);

@@ -18,6 +18,7 @@
 
 enum {
     EVALUATION_ROWS = 120,    /* rows of one forward pass of an evaluation */
+    PT_COLUMNS_EACH = 128,    /* of a layer, to be worth splitting by columns, per worker */
     SLICE_FLOATS = 64 * 1024, /* of a gradient before it is applied: 256 KiB, within L2 */
     LOSS_CAPACITY = 65536     /* iterations of one parallel region */
 };

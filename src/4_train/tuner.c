@@ -2,7 +2,8 @@
 #include "4_train/tuner.h"
 
 enum { FIRST_WINDOW = 4, ROUNDS = 3 };
-#define WINDOW_SECONDS 2e-3  /* of one trial window on one thread: far longer than waking a thread \
+#define WINDOW_SECONDS                                                                             \
+    2e-3                     /* of one trial window on one thread: far longer than waking a thread \
                               */
 #define SETTLED_SECONDS 1.0  /* between trials, which so cost about a percent */
 #define WORTH_IT        0.97 /* more threads must be this much faster to be taken */
@@ -12,16 +13,26 @@ static void add(pt_tuner *tuner, size_t threads, pt_schedule schedule) {
         tuner->candidate[tuner->count++] = (pt_candidate){threads, schedule, 0};
 }
 
-void pt_tuner_init(pt_tuner *tuner, const pt_config *config, size_t most, bool both_schedules) {
+const char *pt_schedule_name(pt_schedule schedule) {
+    static const char *const names[] = {"auto", "per_thread", "slices", "columns"};
+    return names[schedule];
+}
+
+void pt_tuner_init(pt_tuner *tuner, const pt_config *config, size_t most, bool per_thread,
+                   bool columns) {
     const pt_schedule fixed = config->parallel.schedule;
     *tuner = (pt_tuner){0};
     for (size_t threads = config->parallel.threads ? most : 1;;) {
-        if (fixed != PT_SCHEDULE_PER_THREAD)
+        if (fixed != PT_SCHEDULE_AUTO) {
+            add(tuner, threads, fixed);
+        } else {
             add(tuner, threads, PT_SCHEDULE_SLICES);
-        /* Shards are the per-thread schedule's unit of work; one thread gains nothing by it. */
-        if (fixed == PT_SCHEDULE_PER_THREAD || (fixed == PT_SCHEDULE_AUTO && both_schedules &&
-                                                threads > 1 && config->parallel.shards > 1))
-            add(tuner, threads, PT_SCHEDULE_PER_THREAD);
+            /* One thread gains nothing by either; shards are per-thread gradients' unit of work. */
+            if (threads > 1 && columns)
+                add(tuner, threads, PT_SCHEDULE_COLUMNS);
+            if (threads > 1 && per_thread && config->parallel.shards > 1)
+                add(tuner, threads, PT_SCHEDULE_PER_THREAD);
+        }
         if (threads == most)
             break;
         threads = threads * 2 < most ? threads * 2 : most;

@@ -20,7 +20,7 @@ typedef struct pt_candidate {
     double seconds;       /* of an iteration: the best window of the last trial */
 } pt_candidate;
 
-enum { PT_MAX_CANDIDATES = 32 };
+enum { PT_MAX_CANDIDATES = 48 };
 
 typedef struct pt_tuner {
     pt_candidate candidate[PT_MAX_CANDIDATES]; /* ascending threads */
@@ -33,9 +33,14 @@ typedef struct pt_tuner {
     double settled_seconds; /* trained since the last trial */
 } pt_tuner;
 
-/* Candidates from what the config fixes: 1, 2, 4, ... up to `most` threads for auto, and both
- * schedules for auto (`both_schedules` false: memory is too short for the per-thread one). */
-void pt_tuner_init(pt_tuner *tuner, const pt_config *config, size_t most, bool both_schedules);
+/* Candidates from what the config fixes: 1, 2, 4, ... up to `most` threads for auto, and for a
+ * schedule of auto all that may make sense: `per_thread` (is there memory for it?), `columns` (is a
+ * layer wide enough?). */
+void pt_tuner_init(pt_tuner *tuner, const pt_config *config, size_t most, bool per_thread,
+                   bool columns);
+
+/* "slices" and so on, as in the config. */
+const char *pt_schedule_name(pt_schedule schedule);
 
 /* How many of the `left` iterations to run next, on tuner->candidate[tuner->current]. */
 uint64_t pt_tuner_next(const pt_tuner *tuner, uint64_t left);

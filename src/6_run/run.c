@@ -293,9 +293,7 @@ static pt_summary summarize(const run *r, const char *status) {
                     .total_seconds = now() - r->started,
                     .threads = pt_trainer_threads(r->trainer),
                     .isa = pt_trainer_isa(r->trainer),
-                    .schedule = pt_trainer_choice(r->trainer)->schedule == PT_SCHEDULE_SLICES
-                                    ? "slices"
-                                    : "per_thread",
+                    .schedule = pt_schedule_name(pt_trainer_choice(r->trainer)->schedule),
                     .shards = config->parallel.shards,
                     .parameters = pt_trainer_parameters(r->trainer),
                     .batch_size = config->train.batch_size,

@@ -58,8 +58,7 @@ static pt_status train_and_checkpoint(verification *v, setting s, uint64_t stop,
     if (status == PT_OK) {
         pt_checkpoint position = {.step = stop, .seed = config.train.seed};
         pt_saver_save(saver, PT_SAVE_CHECKPOINT, &position);
-        pt_saver_wait(saver);
-        status = pt_saver_failure(saver, err);
+        status = pt_saver_wait(saver, err);
     }
     pt_saver_stop(saver);
     pt_metrics_close(metrics, NULL);
@@ -75,7 +74,7 @@ static pt_status verify_setting(verification *v, setting s, uint64_t resumed_at,
     pt_checkpoint_file *file = NULL;
     char *path = pt_format("%s/model.safetensors", v->folder);
     pt_verify_row row = {.isa = pt_isa_name(s.isa),
-                         .schedule = s.schedule == PT_SCHEDULE_SLICES ? "slices" : "per_thread",
+                         .schedule = pt_schedule_name(s.schedule),
                          .loader = switches[s.loader],
                          .threads = s.threads,
                          .resumed_at = resumed_at};
@@ -132,12 +131,11 @@ static pt_status verify_all(verification *v, pt_error *err) {
         if (!pt_kernels_get((pt_isa)isa))
             continue;
         for (size_t i = 0; i < sizeof threads / sizeof *threads; i++)
-            for (int per_thread = 0; per_thread < 2 && status == PT_OK; per_thread++) {
-                setting s = {(pt_isa)isa, threads[i],
-                             per_thread ? PT_SCHEDULE_PER_THREAD : PT_SCHEDULE_SLICES,
-                             PT_SWITCH_OFF};
-                status = verify_setting(v, s, 0, err);
-            }
+            for (int schedule = PT_SCHEDULE_PER_THREAD;
+                 schedule <= PT_SCHEDULE_COLUMNS && status == PT_OK; schedule++)
+                status = verify_setting(
+                    v, (setting){(pt_isa)isa, threads[i], (pt_schedule)schedule, PT_SWITCH_OFF}, 0,
+                    err);
         for (size_t t = 1; t < 3 && status == PT_OK; t++)
             status = verify_setting(v, (setting){(pt_isa)isa, t, PT_SCHEDULE_SLICES, PT_SWITCH_ON},
                                     0, err);
