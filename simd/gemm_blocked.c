@@ -16,8 +16,8 @@
  *   - A is not packed: a tile reads `rows` streams from it. Only where A's rows lie a multiple of
  *     2 KB apart, so that the streams would fall into the same few sets of L1, is the block copied
  *     to rows of another stride.
- *   - Rows are dealt evenly to tiles, so that no sliver is left: 100 rows at up to 14 a tile are
- *     four tiles of 13 and four of 12, not seven of 14 and one of 2. The same for columns and k.
+ *   - Rows are dealt evenly to tiles, so that no sliver is left: 100 rows at up to 9 a tile are
+ *     four tiles of 9 and eight of 8, not eleven of 9 and one of 1. Likewise k to blocks.
  *   - The numeric contract wants one chain of FMAs an element: a later block of k loads C into the
  *     accumulators and goes on, where BLIS adds at the end.
  *   - The gradient of the weights (tn) has no blocks of k: a tile walks all shards of its rows and
@@ -50,12 +50,14 @@ static size_t divide_up(size_t a, size_t b) {
 }
 
 /* How many vectors wide the next panel is, with `left` vectors to go: wide tiles where there are
- * few rows (to have enough independent chains), otherwise 2 vectors, and never a lone last one. */
+ * few rows (to have enough independent chains), otherwise the usual, and never a lone last vector.
+ */
 static size_t panel_vectors(const pt_gemm_tiles *tiles, size_t m, size_t left) {
-    size_t wide = m <= tiles->max_rows[4] ? 4 : m <= tiles->max_rows[3] ? 3 : tiles->usual_vectors;
-    if (left <= wide || (left == wide + 1 && left <= PT_GEMM_MAX_VECTORS))
-        return left;
-    return wide;
+    const size_t usual = tiles->usual_vectors;
+    size_t wide = m <= tiles->max_rows[4] ? 4 : m <= tiles->max_rows[3] ? 3 : usual;
+    if (left == wide + 1) /* one more, or two halves if so one tile still takes all rows */
+        return left <= PT_GEMM_MAX_VECTORS && m > tiles->max_rows[wide] ? left : (left + 1) / 2;
+    return min_size(left, wide);
 }
 
 /* Panels of one k block are at most panel_floats + 1/4 (a longer k is cut into even blocks). */
@@ -105,26 +107,32 @@ typedef struct panel_walk {
     const pt_gemm_tile_function *functions; /* [rows] */
     size_t m, tiles;
     size_t a_step; /* floats from one row of the tile's A to the next */
-    /* The next panel where it lies in B, to be prefetched: k rows of `lines` cache lines (0: none).
+    /* The next panel where it lies in B, to be prefetched: rows of `lines` cache lines (0: none).
      */
     const float *next_b;
-    size_t ldb, k, lines;
+    size_t ldb, rows, lines;
+    bool transposed;
 } panel_walk;
 
-/* Tile t's share of prefetching the next panel: the lines of one column of lines, in a part of its
- * rows, so that the requests are spread evenly over the time that this panel takes. A tile makes
- * k / PT_GEMM_STEPS pairs of requests: enough if there are twice as many tiles as lines. */
+/* Tile t's share of prefetching the next panel, so that the requests are spread evenly over the
+ * time that this panel takes. A tile makes k / PT_GEMM_STEPS pairs of requests. */
 static void share_prefetch(const panel_walk *walk, size_t t, pt_gemm_tile *tile) {
-    const size_t parts = walk->lines ? walk->tiles / walk->lines : 0;
-    if (parts == 0 || t / walk->lines >= parts) {
-        tile->prefetch = tile->a;
-        tile->prefetch_stride = tile->prefetch_second = 0;
-        return;
+    const size_t lines = walk->lines, parts = lines ? walk->tiles / lines : 0;
+    tile->prefetch = tile->a; /* something that is there anyway */
+    tile->prefetch_stride = tile->prefetch_second = 0;
+    if (walk->transposed && t < lines) {
+        /* Few rows of many lines: one line of every row, or two. */
+        tile->prefetch = walk->next_b + t * PT_GEMM_LINE;
+        tile->prefetch_stride = walk->ldb;
+        tile->prefetch_second = t + walk->tiles < lines ? walk->tiles * PT_GEMM_LINE : 0;
+    } else if (!walk->transposed && parts > 0 && t / lines < parts) {
+        /* Many rows of few lines: one line of a part of the rows; enough if there are twice as many
+         * tiles as lines. */
+        const size_t rows = walk->rows / parts;
+        tile->prefetch = walk->next_b + t / lines * rows * walk->ldb + t % lines * PT_GEMM_LINE;
+        tile->prefetch_stride = walk->ldb;
+        tile->prefetch_second = parts >= PT_GEMM_STEPS ? 0 : rows / 2 * walk->ldb;
     }
-    const size_t rows = walk->k / parts, first_row = t / walk->lines * rows;
-    tile->prefetch = walk->next_b + first_row * walk->ldb + t % walk->lines * PT_GEMM_LINE;
-    tile->prefetch_stride = walk->ldb;
-    tile->prefetch_second = parts >= PT_GEMM_STEPS ? 0 : rows / 2 * walk->ldb;
 }
 
 static void walk_panel(const panel_walk *walk, pt_gemm_tile tile) {
@@ -186,20 +194,22 @@ void pt_gemm_blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m,
                     .resume = l > 0,
                     .finish = l + kb == k,
                 };
+                const bool more = j + columns < n;
+                walk.ldb = ldb;
+                walk.transposed = transposed;
                 if (transposed) {
-                    tiles->pack_transposed(columns, kb, b + j * ldb + l, ldb, panel,
-                                           vectors * lanes);
+                    const float *panel_b = b + j * ldb + l;
+                    tiles->pack_transposed(columns, kb, panel_b, ldb, panel, vectors * lanes);
                     tile.panel = panel;
+                    walk.next_b = more ? panel_b + columns * ldb : NULL;
+                    walk.lines = more ? divide_up(kb, PT_GEMM_LINE) : 0;
                 } else {
                     tile.b = b + l * ldb + j;
                     tile.ldb = ldb;
                     tile.panel = walk.tiles > 1 ? panel : NULL;
-                    if (j + columns < n) {
-                        walk.next_b = tile.b + columns;
-                        walk.ldb = ldb;
-                        walk.k = kb;
-                        walk.lines = divide_up(vectors * lanes, PT_GEMM_LINE);
-                    }
+                    walk.next_b = more ? tile.b + columns : NULL;
+                    walk.rows = kb;
+                    walk.lines = more ? divide_up(vectors * lanes, PT_GEMM_LINE) : 0;
                 }
                 walk_panel(&walk, tile);
             }
@@ -243,7 +253,7 @@ void pt_gemm_blocked_columns(const pt_gemm_tiles *tiles, size_t m, size_t n,
                 .a_step = 1,
                 .next_b = b + j + columns,
                 .ldb = ldb,
-                .k = k,
+                .rows = k,
                 .lines = j + columns < n ? divide_up(vectors * lanes, PT_GEMM_LINE) : 0,
             };
             const pt_gemm_tile tile = {

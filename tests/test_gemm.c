@@ -35,10 +35,24 @@ static size_t random_below(size_t bound) {
 static matrix matrix_new(size_t rows, size_t columns, size_t stride, size_t misalignment) {
     matrix x = {.rows = rows, .columns = columns, .stride = stride};
     x.size = GUARD + misalignment + rows * stride + GUARD;
-    x.block = aligned_alloc(64, (x.size * sizeof(float) + 63) / 64 * 64);
-    REQUIRE(x.block != NULL);
+    void *block = NULL;
+    REQUIRE(posix_memalign(&block, 64, x.size * sizeof(float)) == 0);
+    x.block = block;
     for (size_t i = 0; i < x.size; i++)
         memcpy(&x.block[i], &CANARY, sizeof CANARY);
+    x.data = x.block + GUARD + misalignment;
+    return x;
+}
+
+/* An input: ends with its last element, so that AddressSanitizer sees any read beyond it. */
+static matrix matrix_new_input(size_t rows, size_t columns, size_t stride, size_t misalignment) {
+    matrix x = matrix_new(rows, columns, stride, misalignment);
+    x.size -= GUARD + (rows > 0 ? stride - columns : 0);
+    void *smaller = NULL;
+    REQUIRE(posix_memalign(&smaller, 64, x.size * sizeof(float)) == 0);
+    memcpy(smaller, x.block, x.size * sizeof(float));
+    free(x.block);
+    x.block = smaller;
     x.data = x.block + GUARD + misalignment;
     return x;
 }
@@ -167,9 +181,9 @@ static void check_case(const gemm_case *g) {
     const size_t a_columns = g->form == PT_GEMM_TN ? g->m : g->k;
     const size_t b_rows = g->form == PT_GEMM_NT ? g->n : first + g->k;
     const size_t b_columns = g->form == PT_GEMM_NT ? g->k : g->n;
-    matrix a = matrix_new(a_rows, a_columns, stride_of(g, a_columns), g->misalignment);
-    matrix b = matrix_new(b_rows, b_columns, stride_of(g, b_columns), g->misalignment);
-    matrix bias = matrix_new(1, g->n, g->n, g->misalignment);
+    matrix a = matrix_new_input(a_rows, a_columns, stride_of(g, a_columns), g->misalignment);
+    matrix b = matrix_new_input(b_rows, b_columns, stride_of(g, b_columns), g->misalignment);
+    matrix bias = matrix_new_input(1, g->n, g->n, g->misalignment);
     matrix expected = matrix_new(g->m, g->n, stride_of(g, g->n), 0);
     matrix_fill(&a, g->zeros);
     matrix_fill(&b, 1);
@@ -375,7 +389,7 @@ TEST(gemm, column_sums) {
                 plan_even(&plan, counts[i], first, rows);
             else
                 plan_uneven(&plan, counts[i], first, rows);
-            matrix x = matrix_new(first + rows, n, n + random_below(2) * 5, random_below(2));
+            matrix x = matrix_new_input(first + rows, n, n + random_below(2) * 5, random_below(2));
             matrix expected = matrix_new(1, n, n, 0);
             matrix_fill(&x, 1);
             pt_kernels_get(PT_ISA_SCALAR)
