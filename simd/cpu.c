@@ -26,6 +26,9 @@ static bool has_all(unsigned set, unsigned wanted) {
 }
 
 pt_isa pt_isa_best(void) {
+#ifdef PT_SCALAR_ONLY /* ThreadSanitizer does not see accesses of more than 16 bytes */
+    return PT_ISA_SCALAR;
+#endif
     unsigned eax, ebx, ecx, edx;
     if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx))
         return PT_ISA_SCALAR;
