@@ -139,7 +139,8 @@ static void add_peers(pt_isa isa, variant *variants, size_t *count) {
     setenv("OMP_NUM_THREADS", "1", 1);
     setenv("BLIS_NUM_THREADS", "1", 1);
     setenv("OPENBLAS_CORETYPE", isa == PT_ISA_AVX512 ? "SkylakeX" : "Haswell", 1);
-    setenv("BLIS_ARCH_TYPE", isa == PT_ISA_AVX512 ? "skx" : "haswell", 1);
+    /* BLIS 0.9 wants the number of an architecture, 0 skx or 3 haswell, and reads any name as 0. */
+    setenv("BLIS_ARCH_TYPE", isa == PT_ISA_AVX512 ? "0" : "3", 1);
     static const char *const names[] = {"OpenBLAS", "BLIS"};
     static const char *const files[] = {"libopenblas.so.0", "libblis.so.4"};
     for (size_t i = 0; i < 2; i++) {
