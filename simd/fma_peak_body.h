@@ -2,7 +2,7 @@
  *
  *   PEAK_NAME  the function's name
  *   PEAK_TYPE  a register of PEAK_LANES floats
- *   PEAK_SET1(x), PEAK_FMA(a, b, c), PEAK_FIRST(a)   all lanes x; a b + c; lane 0
+ *   PEAK_SET1(x), PEAK_FMA(a, b, c)   all lanes x; a b + c
  *
  * Twelve chains: two units of four to five cycles' latency want ten, and with two operands that is
  * still within sixteen registers. Every chain tends to 1, so no number overflows or vanishes.

@@ -62,7 +62,7 @@ static pt_status run(pt_config *config, witness *w, pt_error *err) {
     const pt_run_listener listener = {
         .context = w, .started = started, .evaluated = evaluated, .warned = warned, .ended = ended};
     *err = (pt_error){0};
-    return pt_run(config, false, &listener, err);
+    return pt_run(config, NULL, &listener, err);
 }
 
 static size_t count_lines(const char *text) {
@@ -355,7 +355,7 @@ TEST(run, a_listener_may_be_empty) {
     pt_config *config = pt_toy_config(pt_toy_images_text(HIDDEN).s, NULL);
     const pt_run_listener nobody = {0};
     pt_error err = {0};
-    REQUIRE_OK(pt_run(config, false, &nobody, &err), err);
+    REQUIRE_OK(pt_run(config, NULL, &nobody, &err), err);
     pt_config_free(config);
 }
 

@@ -155,6 +155,15 @@ void pt_atomic_abort(pt_atomic_file *file) {
         destroy(file, true);
 }
 
+pt_status pt_atomic_write(const char *path, const char *text, pt_error *err) {
+    pt_atomic_file *file;
+    pt_status status = pt_atomic_open(path, &file, err);
+    if (status != PT_OK)
+        return status;
+    fputs(text, pt_atomic_stream(file));
+    return pt_atomic_commit(file, err); /* reports what fputs met */
+}
+
 /* Whether a name is PATH.tmp-PID or PATH.tmp-PID-N of a process that does not live. Our own id
  * counts as dead: before we have written, such a file is of an earlier process. */
 static bool is_stale(const char *name) {

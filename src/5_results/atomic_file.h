@@ -25,6 +25,8 @@ FILE *pt_atomic_stream(pt_atomic_file *file);           /* fully buffered; write
 uint64_t pt_atomic_written(const pt_atomic_file *file); /* bytes that have left the buffer */
 pt_status pt_atomic_commit(pt_atomic_file *file, pt_error *err); /* frees `file` */
 void pt_atomic_abort(pt_atomic_file *file);                      /* frees `file`; NULL allowed */
+/* All of these for a file that is one text. */
+pt_status pt_atomic_write(const char *path, const char *text, pt_error *err);
 
 /* Removes the temporary files that killed processes have left in a folder: those whose process no
  * longer lives. Call it before this process writes there. */

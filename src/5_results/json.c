@@ -1,6 +1,7 @@
 /* json.c: UTF-8, JSON strings out, and the scanner for headers. */
 #include "5_results/json.h"
 
+#include <math.h>
 #include <string.h>
 
 /* Length of the UTF-8 sequence at the start of `text`, 0 if it is none (table 3-7 of the Unicode
@@ -55,6 +56,11 @@ void pt_json_quote(pt_string *out, const char *text) {
         from += *from != '\0';
     }
     pt_string_add(out, "\"");
+}
+
+void pt_json_number(pt_string *out, double value) {
+    char text[32];
+    pt_string_add(out, "%s", isfinite(value) ? pt_print_double(value, text) : "null");
 }
 
 static bool fault(pt_json_scan *scan, const char *reason) {

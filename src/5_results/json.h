@@ -19,6 +19,8 @@ bool pt_utf8_valid(const char *text, size_t size);
 
 /* Adds UTF-8 text as a JSON string, quotes included. */
 void pt_json_quote(pt_string *out, const char *text);
+/* Adds a number by pt_print_double, or null for one that is not finite. */
+void pt_json_number(pt_string *out, double value);
 
 /* A scanner over JSON text. It never allocates, recurses or reads beyond `size`. A function that
  * returns false has set `reason` (static text) and left `at` on the fault. */

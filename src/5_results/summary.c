@@ -15,9 +15,8 @@ static void key(pt_string *out, const char *name) {
 }
 
 static void real(pt_string *out, const char *name, bool present, double value) {
-    char text[32];
     key(out, name);
-    pt_string_add(out, "%s", present && isfinite(value) ? pt_print_double(value, text) : "null");
+    pt_json_number(out, present ? value : (double)NAN);
 }
 
 static void integer(pt_string *out, const char *name, uint64_t value) {
@@ -59,15 +58,10 @@ static void write_all(pt_string *w, const pt_summary *s) {
 
 pt_status pt_summary_write(const char *folder, const pt_summary *summary, pt_error *err) {
     pt_string text = {0};
-    pt_atomic_file *file = NULL;
     char *path = pt_format("%s/summary.json", folder);
     write_all(&text, summary);
     pt_status status = !path || text.failed ? pt_fail_memory(err, "summary.json", text.length)
-                                            : pt_atomic_open(path, &file, err);
-    if (status == PT_OK) {
-        fputs(text.text, pt_atomic_stream(file));
-        status = pt_atomic_commit(file, err); /* reports what fputs met */
-    }
+                                            : pt_atomic_write(path, text.text, err);
     pt_string_free(&text);
     pt_free(path);
     return status;

@@ -16,6 +16,7 @@
 
 typedef struct run {
     const pt_config *config;
+    pt_run_options options;
     const pt_run_listener *listener;
     pt_dataset *dataset;
     pt_trainer *trainer;
@@ -235,11 +236,11 @@ static pt_status take_over(run *r, const pt_checkpoint *from, pt_error *err) {
     return status;
 }
 
-static pt_status open_folder(run *r, bool resume, pt_error *err) {
+static pt_status open_folder(run *r, pt_error *err) {
     const char *folder = r->config->output.dir;
     pt_checkpoint_file *file = NULL;
     pt_status status = PT_OK;
-    if (resume) {
+    if (r->options.resume) {
         status = pt_checkpoint_newest(folder, damaged, r, &file, err);
         if (status == PT_OK && file)
             status = take_over(r, &file->checkpoint, err);
@@ -257,7 +258,7 @@ static pt_status open_folder(run *r, bool resume, pt_error *err) {
     return status;
 }
 
-static pt_status open_run(run *r, bool resume, pt_error *err) {
+static pt_status open_run(run *r, pt_error *err) {
     const pt_config *config = r->config;
     pt_status status = pt_dataset_load(config, &r->dataset, err);
     if (status == PT_OK)
@@ -269,7 +270,13 @@ static pt_status open_run(run *r, bool resume, pt_error *err) {
     r->checkpoint_every =
         config->output.checkpoint_every *
         (config->output.checkpoint_unit == PT_INTERVAL_EPOCHS ? iterations_per_epoch(r) : 1);
-    status = open_folder(r, resume, err);
+    if (r->options.profile && config->train.gradient == PT_GRADIENT_NUMERICAL)
+        return pt_fail(err, PT_ERR_USAGE,
+                       "a profile is of backpropagation; this config trains with "
+                       "`gradient = numerical`");
+    if (r->options.profile && (status = pt_trainer_profile(r->trainer, err)) != PT_OK)
+        return status;
+    status = open_folder(r, err);
     if (status == PT_OK && !(r->model_path = pt_format("%s/model.safetensors", config->output.dir)))
         status = pt_fail_memory(err, "the model's path", strlen(config->output.dir));
     if (status == PT_OK && (r->checkpoint_every || config->output.best))
@@ -357,11 +364,25 @@ static pt_status finish(run *r, pt_status outcome, pt_error *err) {
     return status;
 }
 
-pt_status pt_run(const pt_config *config, bool resume, const pt_run_listener *listener,
-                 pt_error *err) {
+static pt_status report_profile(const run *r, pt_error *err) {
+    pt_profile_report *report;
+    pt_status status =
+        pt_profile_report_make(r->trainer, r->trained, r->train_seconds, &report, err);
+    if (status == PT_OK)
+        status = pt_profile_report_write(report, r->config->output.dir, err);
+    if (status == PT_OK && r->listener->profiled)
+        r->listener->profiled(r->listener->context, report);
+    pt_profile_report_free(report);
+    return status;
+}
+
+pt_status pt_run(const pt_config *config, const pt_run_options *options,
+                 const pt_run_listener *listener, pt_error *err) {
     run r = {.config = config, .listener = listener, .started = now()};
+    if (options)
+        r.options = *options;
     r.row.loss = (double)NAN; /* until there is one */
-    pt_status status = open_run(&r, resume, err);
+    pt_status status = open_run(&r, err);
     if (status == PT_OK) {
         if (listener->started)
             listener->started(listener->context, r.trainer);
@@ -370,6 +391,8 @@ pt_status pt_run(const pt_config *config, bool resume, const pt_run_listener *li
         pt_status saved = PT_OK;
         if (status == PT_OK || status == PT_ERR_INTERRUPTED || status == PT_ERR_DIVERGED)
             saved = finish(&r, status, &later);
+        if (saved == PT_OK && r.options.profile)
+            saved = report_profile(&r, &later);
         if (saved != PT_OK)
             status = pt_fail(err, saved, "%s", later.message);
         if ((saved != PT_OK ||

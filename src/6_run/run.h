@@ -8,6 +8,7 @@
 #define PT_RUN_RUN_H
 
 #include "5_results/metrics.h"
+#include "6_run/profile_report.h"
 #include "ptrain/trainer.h"
 
 typedef struct pt_run_row {
@@ -26,7 +27,15 @@ typedef struct pt_run_listener {
     void (*warned)(void *context, const char *message);
     /* `summary` is NULL when the run failed. */
     void (*ended)(void *context, const pt_summary *summary);
+    /* After `ended`, when a profile was asked for. */
+    void (*profiled)(void *context, const pt_profile_report *report);
 } pt_run_listener;
+
+/* NULL stands for none of these. */
+typedef struct pt_run_options {
+    bool resume;  /* go on from a checkpoint */
+    bool profile; /* measure phases, and write profile.json into the run's folder */
+} pt_run_options;
 
 /* Runs the whole job of a config. With `resume` it goes on from the newest good checkpoint in the
  * run's folder (from the start where there is none) and refuses, with PT_ERR_USAGE and the keys
@@ -35,7 +44,7 @@ typedef struct pt_run_listener {
  *
  * PT_ERR_INTERRUPTED leaves a checkpoint and a model of the last finished iteration;
  * PT_ERR_DIVERGED the model of the last evaluation before the loss went wrong; both a summary. */
-pt_status pt_run(const pt_config *config, bool resume, const pt_run_listener *listener,
-                 pt_error *err);
+pt_status pt_run(const pt_config *config, const pt_run_options *options,
+                 const pt_run_listener *listener, pt_error *err);
 
 #endif

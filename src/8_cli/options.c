@@ -40,7 +40,7 @@ static pt_status add_short(pt_options *o, const char *key, const char *value, pt
 }
 
 static pt_status parse_options(int argc, char **argv, pt_options *o, pt_error *err) {
-    enum { PRINT_CONFIG = 256, VALUES, ISA, RESUME };
+    enum { PRINT_CONFIG = 256, VALUES, ISA, RESUME, PROFILE };
     static const struct option names[] = {{"threads", required_argument, NULL, 't'},
                                           {"isa", required_argument, NULL, ISA},
                                           {"set", required_argument, NULL, 's'},
@@ -49,6 +49,7 @@ static pt_status parse_options(int argc, char **argv, pt_options *o, pt_error *e
                                           {"resume", no_argument, NULL, RESUME},
                                           {"print-config", no_argument, NULL, PRINT_CONFIG},
                                           {"values", no_argument, NULL, VALUES},
+                                          {"profile", no_argument, NULL, PROFILE},
                                           {"help", no_argument, NULL, 'h'},
                                           {"version", no_argument, NULL, 'V'},
                                           {0}};
@@ -79,6 +80,9 @@ static pt_status parse_options(int argc, char **argv, pt_options *o, pt_error *e
             break;
         case VALUES:
             o->values = true;
+            break;
+        case PROFILE:
+            o->profile = true;
             break;
         case 'h':
             o->help = true;
@@ -154,6 +158,7 @@ void pt_print_help(void) {
            "  -s, --set SECTION.KEY=VAL  overrides a key of the config; may be repeated\n"
            "  -o, --out DIR              the run's folder instead of [output] dir\n"
            "      --resume               goes on from the newest checkpoint in the run's folder\n"
+           "      --profile              train: where the time went, by phase, layer and thread\n"
            "  -q, --quiet                no table, no progress bar\n"
            "      --print-config         prints every key with its value and exits\n"
            "      --values               graph: with values and gradients of the first mini-batch\n"

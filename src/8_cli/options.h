@@ -21,7 +21,8 @@ typedef struct pt_options {
     char *owned[MAX_OVERRIDES]; /* those made up here, to be freed */
     size_t owned_count;
     bool quiet, resume, print_config, help, version;
-    bool values; /* graph --values */
+    bool values;  /* graph --values */
+    bool profile; /* train --profile */
 } pt_options;
 
 /* A subcommand: one line in the table of main.c. Returns the process's exit status. */

@@ -3,6 +3,7 @@
 #include "1_config/config.h"
 #include "6_run/run.h"
 #include "8_cli/options.h"
+#include "8_cli/profile_table.h"
 #include "8_cli/progress.h"
 
 #include <signal.h>
@@ -93,6 +94,12 @@ static void ended(void *context, const pt_summary *summary) {
            summary->model_sha256);
 }
 
+static void profiled(void *context, const pt_profile_report *report) {
+    const screen *s = context;
+    if (!s->quiet)
+        pt_print_profile(report);
+}
+
 int pt_train_command(const pt_options *options) {
     pt_error err;
     pt_config *config;
@@ -110,12 +117,14 @@ int pt_train_command(const pt_options *options) {
     sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
 
     screen s = {.config = config, .quiet = options->quiet};
+    const pt_run_options run_options = {.resume = options->resume, .profile = options->profile};
     const pt_run_listener listener = {.context = &s,
                                       .started = started,
                                       .evaluated = evaluated,
                                       .warned = warned,
-                                      .ended = ended};
-    pt_status status = pt_run(config, options->resume, &listener, &err);
+                                      .ended = ended,
+                                      .profiled = profiled};
+    pt_status status = pt_run(config, &run_options, &listener, &err);
     int exit_status = 0;
     if (status == PT_ERR_INTERRUPTED) {
         fprintf(stderr, "ptrain: %s; go on with: ptrain %s --resume\n", err.message,

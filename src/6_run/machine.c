@@ -1,0 +1,97 @@
+/* machine.c: the processor's name, its clock, and how fast it multiplies and waits. */
+#include "6_run/machine.h"
+
+#include "4_train/workers.h"
+#include "simd/fma_peak.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <x86intrin.h>
+
+const char *pt_cpu_name(char buffer[128]) {
+    char line[256];
+    snprintf(buffer, 128, "unknown");
+    FILE *file = fopen("/proc/cpuinfo", "r");
+    while (file && fgets(line, sizeof line, file)) {
+        const char *colon = strchr(line, ':');
+        if (strncmp(line, "model name", 10) != 0 || !colon)
+            continue;
+        colon += 1 + (colon[1] == ' ');
+        snprintf(buffer, 128, "%.*s", (int)strcspn(colon, "\n"), colon);
+        break;
+    }
+    if (file)
+        fclose(file);
+    return buffer;
+}
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+double pt_ticks_per_second(void) {
+    const double start = now();
+    const unsigned long long ticks = __rdtsc();
+    double seconds;
+    while ((seconds = now() - start) < 20e-3)
+        continue;
+    return (double)(__rdtsc() - ticks) / seconds;
+}
+
+enum { MOST_THREADS = 1024 };
+
+typedef struct peak {
+    pt_isa isa;
+    double seconds;
+    double speed[MOST_THREADS];
+} peak;
+
+static void measure_peak(void *context, size_t worker, size_t workers) {
+    peak *p = context;
+    (void)workers;
+    const unsigned previous = pt_float_environment_enter();
+    if (worker < MOST_THREADS)
+        p->speed[worker] = pt_fma_peak(p->isa, p->seconds);
+    pt_float_environment_leave(previous);
+}
+
+double pt_machine_fma_peak(pt_isa isa, size_t threads, double seconds) {
+    const size_t cores = pt_cores_available();
+    peak p = {.isa = isa, .seconds = seconds};
+    double sum = 0;
+    threads = threads < cores ? threads : cores;
+    pt_workers_run(threads, measure_peak, &p);
+    for (size_t i = 0; i < threads && i < MOST_THREADS; i++)
+        sum += p.speed[i];
+    return sum;
+}
+
+typedef struct waiting {
+    pt_barrier barrier;
+    double seconds; /* of one barrier */
+} waiting;
+
+static void measure_barrier(void *context, size_t worker, size_t workers) {
+    enum { BURSTS = 20, WAITS = 100 };
+    waiting *w = context;
+    double best = 1;
+    for (int burst = 0; burst < BURSTS; burst++) {
+        const double start = now();
+        for (int i = 0; i < WAITS; i++)
+            pt_barrier_wait(&w->barrier, workers);
+        const double each = (now() - start) / WAITS;
+        best = each < best ? each : best; /* a neighbour on our core is not the barrier's fault */
+    }
+    if (worker == 0)
+        w->seconds = best;
+}
+
+double pt_machine_barrier(size_t threads) {
+    waiting w = {.seconds = 0};
+    pt_barrier_init(&w.barrier, threads);
+    pt_workers_run(threads, measure_barrier, &w);
+    return w.seconds;
+}
