@@ -1,6 +1,7 @@
 /* test_training.c: the training step. Threads, schedule, instruction set and loader never change a
  * bit, for every layer, every optimizer and every odd batch size; padding stays zero; the numbers
  * of the book's examples come out. */
+#include "0_base/cores.h"
 #include "4_train/trainer.h"
 #include "4_train/workers.h"
 #include "6_run/run.h"
@@ -16,12 +17,12 @@
     "[layer.fc]\ntype = affine\nunits = 37\ninit = normal(0.1)\n[layer.act]\ntype = relu\n"
 
 /* Every layer type in one graph, with fan-out and a node that is multiplied by itself. */
-#define EVERY_LAYER                                                                                \
+#define EVERY_LAYER(N)                                                                             \
     "[layer.small]\ntype = identity\n[layer.flat]\ntype = flatten\n"                               \
-    "[layer.fc]\ntype = affine\nunits = 21\ninit = xavier\n"                                       \
+    "[layer.fc]\ntype = affine\nunits = " N "\ninit = xavier\n"                                    \
     "[layer.r]\ntype = relu\ninput = fc\n[layer.s]\ntype = sigmoid\ninput = fc\n"                  \
     "[layer.t]\ntype = tanh\ninput = fc\n[layer.p]\ntype = softmax\ninput = fc\n"                  \
-    "[layer.v]\ntype = variable\nunits = 21\ninit = normal(1)\n"                                   \
+    "[layer.v]\ntype = variable\nunits = " N "\ninit = normal(1)\n"                                \
     "[layer.square]\ntype = mul\ninput = t, t\n[layer.gate]\ntype = mul\ninput = s, v\n"           \
     "[layer.sum]\ntype = add\ninput = r, s, t, p, square, gate, fc\n"                              \
     "[layer.more]\ntype = affine\nunits = 16\nbias = false\ninit = he\n"
@@ -40,29 +41,36 @@ static void apply(pt_config *config, const setting *s) {
     config->parallel.loader = s->loader;
 }
 
+static const char *const schedule_names[] = {"auto", "per_thread", "slices", "columns"};
+
 static pt_text describe(const setting *s) {
-    return pt_textf("%zu threads, %s, %s, loader %s", s->threads,
-                    s->schedule == PT_SCHEDULE_SLICES ? "slices" : "per_thread",
+    return pt_textf("%zu threads, %s, %s, loader %s", s->threads, schedule_names[s->schedule],
                     pt_isa_name(s->isa), s->loader == PT_SWITCH_ON ? "on" : "off");
 }
 
-/* The i-th of the settings to compare, the first being the plainest; false: no more. */
-static bool nth_setting(size_t i, bool all, setting *s) {
-    static const size_t many[] = {1, 2, 3, 4, 5, 7, 8, 16}, few[] = {1, 2, 3, 8};
-    const size_t thread_counts = all ? 8 : 4;
+/* The i-th of the settings to compare, the first being the plainest; false: no more. `many`: of
+ * more thread counts, with a loader in every other setting instead of in each once more. */
+static bool nth_setting(size_t i, bool many, setting *s) {
+    static const size_t many_threads[] = {1, 2, 3, 4, 5, 7, 8, 16}, few_threads[] = {1, 2, 3, 8};
+    static const pt_schedule schedules[] = {PT_SCHEDULE_SLICES, PT_SCHEDULE_PER_THREAD,
+                                            PT_SCHEDULE_COLUMNS, PT_SCHEDULE_AUTO};
+    const size_t thread_counts = many ? 8 : 4;
     pt_isa isas[PT_ISA_COUNT];
     size_t isa_count = 0;
     for (int isa = PT_ISA_SCALAR; isa < PT_ISA_COUNT; isa++)
         if (pt_kernels_get((pt_isa)isa))
             isas[isa_count++] = (pt_isa)isa;
-    s->loader = i % 2 ? PT_SWITCH_ON : PT_SWITCH_OFF;
-    i /= 2;
-    s->isa = isas[i % isa_count];
-    i /= isa_count;
-    s->schedule = i % 2 ? PT_SCHEDULE_PER_THREAD : PT_SCHEDULE_SLICES;
-    i /= 2;
-    s->threads = (all ? many : few)[i % thread_counts];
-    return i < thread_counts;
+    size_t loader = many ? 0 : i % 2, rest = many ? i : i / 2;
+    const size_t isa = rest % isa_count, schedule = rest / isa_count % 4;
+    const size_t threads = rest / isa_count / 4;
+    if (threads >= thread_counts)
+        return false;
+    loader += many ? (isa + schedule + threads) % 2 : 0;
+    *s = (setting){.threads = (many ? many_threads : few_threads)[threads],
+                   .schedule = schedules[schedule],
+                   .isa = isas[isa],
+                   .loader = loader ? PT_SWITCH_ON : PT_SWITCH_OFF};
+    return true;
 }
 
 /* ---- through files ---- */
@@ -81,7 +89,7 @@ TEST(training, files_are_the_same_on_every_setting) {
         apply(config, &s);
         const pt_run_listener nobody = {0};
         pt_error err = {0};
-        REQUIRE_OK(pt_run(config, false, &nobody, &err), err);
+        REQUIRE_OK(pt_run(config, NULL, &nobody, &err), err);
         for (size_t f = 0; f < FILES; f++) {
             size_t got;
             char *bytes = pt_read_file(path[f], &got);
@@ -210,12 +218,16 @@ static void check_same_everywhere(pt_config *config, uint64_t iterations, const 
 TEST(training, every_layer_is_the_same_on_every_setting) {
     for (size_t i = 0; pt_layer_list[i]; i++) {
         pt_text line = pt_textf("type = %s\n", pt_layer_list[i]->type);
-        CHECK_MSG(strstr(EVERY_LAYER, line.s), "%s is not in EVERY_LAYER: add it there",
+        CHECK_MSG(strstr(EVERY_LAYER("1"), line.s), "%s is not in EVERY_LAYER: add it there",
                   pt_layer_list[i]->type);
     }
-    pt_config *config = pt_toy_config(pt_toy_images_text(EVERY_LAYER).s, "data.flatten=false",
+    pt_config *config = pt_toy_config(pt_toy_images_text(EVERY_LAYER("21")).s, "data.flatten=false",
                                       "train.batch_size=29", "optimizer.learning_rate=0.02", NULL);
     check_same_everywhere(config, 12, "every layer");
+    /* Wide enough for workers to share out columns. */
+    config = pt_toy_config(pt_toy_images_text(EVERY_LAYER("390")).s, "data.flatten=false",
+                           "train.batch_size=29", "optimizer.learning_rate=0.02", NULL);
+    check_same_everywhere(config, 4, "every layer, wide");
 }
 
 TEST(training, every_optimizer_is_the_same_on_every_setting) {
