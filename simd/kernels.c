@@ -22,18 +22,21 @@ static void init_scalar(pt_kernels *kernels) {
     kernels->isa = pt_isa_name(PT_ISA_SCALAR);
     PT_KERNEL_LIST(SET_SCALAR)
     pt_gemm_init_scalar(kernels);
+    pt_sparse_init_scalar(kernels);
 }
 
 static void init_avx2(pt_kernels *kernels) {
     kernels->isa = pt_isa_name(PT_ISA_AVX2);
     PT_KERNEL_LIST(SET_AVX2)
     pt_gemm_init_avx2(kernels);
+    pt_sparse_init_avx2(kernels);
 }
 
 static void init_avx512(pt_kernels *kernels) {
     kernels->isa = pt_isa_name(PT_ISA_AVX512);
     PT_KERNEL_LIST(SET_AVX512)
     pt_gemm_init_avx512(kernels);
+    pt_sparse_init_avx512(kernels);
 }
 
 static void fill_tables(void) {

@@ -40,6 +40,18 @@ typedef struct pt_shards {
 
 enum { PT_MAX_SHARD_DEPTH = 10 }; /* the stack is never deeper: ceil(log2(PT_MAX_SHARDS)) + 2 */
 
+/* One row of bytes, most of them zero: the bytes, and a list of those that are not zero, made once by
+ * sparse_list: column << 8 | byte in ascending order, then UINT32_MAX. */
+typedef struct pt_sparse_row {
+    const uint8_t *bytes;
+    const uint32_t *entry;
+} pt_sparse_row;
+
+enum {
+    PT_SPARSE_MAX_COLUMNS = (1 << 24) - 1,
+    PT_SPARSE_SLACK = 16, /* entries behind a list that sparse_list may overwrite */
+};
+
 /* Which product a scratch size is asked for. */
 typedef enum pt_gemm_form { PT_GEMM_NN, PT_GEMM_NT, PT_GEMM_TN } pt_gemm_form;
 
@@ -69,6 +81,33 @@ typedef struct pt_kernels {
     /* Gradient to a bias. out[n] = the shard tree of column sums of X[rows x n]; within a shard the
      * rows are added in order, starting from +0. */
     void (*column_sum)(size_t n, const pt_shards *shards, const float *x, size_t ldx, float *out);
+
+    /* Products whose left factor is the sparse matrix A[r][column] = value[bytes of row r]; value is
+     * a table of 256 finite numbers with value[0] == 0, and B must be finite. Bit for bit what
+     * sgemm_nn and sgemm_tn give for A in floats. */
+
+    /* Bytes of scratch (64-byte aligned, one per thread) that either product wants for so many rows
+     * of A, columns of B and columns of A, in any shards. Never shrinks when one of them grows. */
+    size_t (*sparse_scratch)(size_t rows, size_t n, size_t columns);
+
+    /* C[m x n] = bias + A[m x k] B[k x n] (bias NULL: from +0). Reads the rows' lists only. */
+    void (*sparse_nn)(size_t m, size_t n, size_t k, const pt_sparse_row *a, const float *value,
+                      const float *b, size_t ldb, const float *bias, float *c, size_t ldc,
+                      void *scratch);
+
+    /* Rows begin .. end-1 of the gradient: C[(end-begin) x n] = the shard tree of columns begin ..
+     * end-1 of A, transposed, times B[rows x n]. Row offsets index a and B. Reads the rows' bytes
+     * (only these columns), not the lists. Pieces that begin at multiples of 64 are fastest. */
+    void (*sparse_tn)(size_t begin, size_t end, size_t n, const pt_shards *shards,
+                      const pt_sparse_row *a, const float *value, const float *b, size_t ldb,
+                      float *c, size_t ldc, void *scratch);
+
+    /* How many of n bytes are not zero. */
+    size_t (*count_nonzero)(size_t n, const uint8_t *x);
+    /* Writes the list of a row of n <= PT_SPARSE_MAX_COLUMNS bytes: the entries and the UINT32_MAX
+     * behind them; up to PT_SPARSE_SLACK entries after that may be overwritten, so that rows listed
+     * in order can lie close together. Returns the number of entries without the last. */
+    size_t (*sparse_list)(size_t n, const uint8_t *x, uint32_t *entry);
 
     /* Elementwise, n contiguous floats, in place allowed (y == x, dx == dy). */
     void (*relu_forward)(size_t n, const float *x, float *y);     /* y = x > 0 ? x : +0 (NaN: NaN) */

@@ -14,6 +14,11 @@ void pt_gemm_init_scalar(pt_kernels *kernels);
 void pt_gemm_init_avx2(pt_kernels *kernels);
 void pt_gemm_init_avx512(pt_kernels *kernels);
 
+/* Products with sparse rows of bytes: sparse_*.c. */
+void pt_sparse_init_scalar(pt_kernels *kernels);
+void pt_sparse_init_avx2(pt_kernels *kernels);
+void pt_sparse_init_avx512(pt_kernels *kernels);
+
 /* Everything in kernel_list.h: kernels_scalar.c, kernels_avx2.c, kernels_avx512.c. */
 #define PT_DECLARE_KERNEL(class, name)                                                             \
     void pt_##name##_scalar PT_SIGNATURE_##class;                                                  \

@@ -1,0 +1,98 @@
+/* sparse_scalar.c: products with rows of bytes, most of them zero, as plain loops: the reference.
+ *
+ * The bits are those of pt_sgemm_nn_scalar and pt_sgemm_tn_scalar (gemm_scalar.c) on the matrix
+ * value[byte], which skip zeros as well.
+ */
+#include "simd/kernels_internal.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+enum { COLUMNS = 64 }; /* columns whose shard sums are held at once */
+
+static size_t count_nonzero_scalar(size_t n, const uint8_t *x) {
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++)
+        count += x[i] != 0;
+    return count;
+}
+
+static size_t sparse_list_scalar(size_t n, const uint8_t *x, uint32_t *entry) {
+    assert(n <= PT_SPARSE_MAX_COLUMNS);
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++)
+        if (x[i] != 0)
+            entry[count++] = (uint32_t)i << 8 | x[i];
+    entry[count] = UINT32_MAX;
+    return count;
+}
+
+static size_t sparse_scratch_scalar(size_t rows, size_t n, size_t columns) {
+    (void)rows;
+    (void)n;
+    (void)columns;
+    return 0;
+}
+
+/* sum[j] = fma(a, b[j], sum[j]) */
+static void add_scaled_row(size_t n, float a, const float *b, float *sum) {
+    for (size_t j = 0; j < n; j++)
+        sum[j] = fmaf(a, b[j], sum[j]);
+}
+
+static void sparse_nn_scalar(size_t m, size_t n, size_t k, const pt_sparse_row *a,
+                             const float *value, const float *b, size_t ldb, const float *bias,
+                             float *c, size_t ldc, void *scratch) {
+    assert(k <= PT_SPARSE_MAX_COLUMNS);
+    (void)k;
+    (void)scratch;
+    for (size_t i = 0; i < m; i++) {
+        float *row = c + i * ldc;
+        for (size_t j = 0; j < n; j++)
+            row[j] = bias ? bias[j] : 0.0f;
+        for (const uint32_t *e = a[i].entry; *e != UINT32_MAX; e++)
+            add_scaled_row(n, value[*e & 255], b + (*e >> 8) * ldb, row);
+        for (size_t j = 0; j < n; j++)
+            row[j] += 0.0f;
+    }
+}
+
+static void sparse_tn_scalar(size_t begin, size_t end, size_t n, const pt_shards *shards,
+                             const pt_sparse_row *a, const float *value, const float *b, size_t ldb,
+                             float *c, size_t ldc, void *scratch) {
+    (void)scratch;
+    float stack[PT_MAX_SHARD_DEPTH][COLUMNS];
+    for (size_t i = begin; i < end; i++) {
+        for (size_t j0 = 0; j0 < n; j0 += COLUMNS) {
+            const size_t width = n - j0 < COLUMNS ? n - j0 : COLUMNS;
+            size_t depth = 0;
+            for (size_t s = 0; s < shards->count; s++) {
+                assert(depth < PT_MAX_SHARD_DEPTH);
+                float *sum = stack[depth++];
+                memset(sum, 0, width * sizeof *sum);
+                for (size_t row = shards->row[s]; row < shards->row[s + 1]; row++)
+                    if (a[row].bytes[i] != 0)
+                        add_scaled_row(width, value[a[row].bytes[i]], b + row * ldb + j0, sum);
+                for (size_t j = 0; j < width; j++)
+                    sum[j] += 0.0f;
+                for (size_t t = 0; t < shards->merges[s]; t++) {
+                    assert(depth >= 2);
+                    depth--;
+                    for (size_t j = 0; j < width; j++)
+                        stack[depth - 1][j] += stack[depth][j];
+                }
+            }
+            assert(depth == 1);
+            memcpy(c + (i - begin) * ldc + j0, stack[0], width * sizeof *c);
+        }
+    }
+}
+
+void pt_sparse_init_scalar(pt_kernels *kernels) {
+    kernels->count_nonzero = count_nonzero_scalar;
+    kernels->sparse_list = sparse_list_scalar;
+    kernels->sparse_scratch = sparse_scratch_scalar;
+    kernels->sparse_nn = sparse_nn_scalar;
+    kernels->sparse_tn = sparse_tn_scalar;
+}

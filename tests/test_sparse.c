@@ -1,0 +1,463 @@
+/* test_sparse.c: the products with sparse rows of bytes against the dense products of the scalar
+ * reference on the same matrix in floats, bit for bit, on every instruction set: all densities and
+ * tails, strides, alignments, shard trees and pieces; nothing read past an end, nothing written
+ * outside. The lists of rows against a plain loop.
+ */
+#include "harness.h"
+
+#include "0_base/philox.h"
+#include "simd/kernels.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* --- memory: every operand ends close to a page that may not be touched --- */
+
+enum { REGIONS = 8, REGION_BYTES = 1 << 22, MARGIN = 256, CANARY = 0x7f };
+enum { BYTES, ENTRIES, DENSE, B, BIAS, EXPECTED, RESULT, SCRATCH };
+
+typedef struct region {
+    unsigned char *start, *end; /* the forbidden page starts at `end` */
+    unsigned char *data;
+    size_t bytes;
+} region;
+
+static region regions[REGIONS];
+
+/* `bytes` bytes that end `gap` bytes before the forbidden page, canaries around them. */
+static void *place(int which, size_t bytes, size_t gap) {
+    region *r = &regions[which];
+    if (!r->start) {
+        const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+        void *map = mmap(NULL, REGION_BYTES + page, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        REQUIRE(map != MAP_FAILED);
+        r->start = map;
+        r->end = r->start + REGION_BYTES;
+        REQUIRE(mprotect(r->end, page, PROT_NONE) == 0);
+    }
+    REQUIRE(bytes + gap + MARGIN <= REGION_BYTES);
+    r->data = r->end - gap - bytes;
+    r->bytes = bytes;
+    memset(r->data - MARGIN, CANARY, (size_t)(r->end - r->data) + MARGIN);
+    return r->data;
+}
+
+static bool all_canary(const unsigned char *from, const unsigned char *to) {
+    for (; from < to; from++)
+        if (*from != CANARY)
+            return false;
+    return true;
+}
+
+/* Nothing around the operand has changed. */
+static bool around_intact(int which) {
+    const region *r = &regions[which];
+    return all_canary(r->data - MARGIN, r->data) && all_canary(r->data + r->bytes, r->end);
+}
+
+/* Nor between its rows of n floats with stride ld. */
+static bool between_intact(int which, size_t rows, size_t n, size_t ld) {
+    const unsigned char *data = regions[which].data;
+    for (size_t i = 0; i + 1 < rows; i++)
+        if (!all_canary(data + (i * ld + n) * sizeof(float), data + (i + 1) * ld * sizeof(float)))
+            return false;
+    return true;
+}
+
+/* --- random operands --- */
+
+static uint64_t next_index;
+
+static uint32_t random_bits(void) {
+    return pt_random_u32(11, PT_STREAM_CHECK, 0, next_index++);
+}
+
+static size_t random_below(size_t bound) {
+    return (size_t)((uint64_t)random_bits() * bound >> 32);
+}
+
+/* Of many sizes, so that sums round and products of the smallest underflow; zeros of both signs. */
+static float random_float(void) {
+    static const float size[8] = {1.0f, 0.5f, 0.25f, 1e-3f, 1e3f, 1.0f, 0.125f, 1e-25f};
+    const uint32_t bits = random_bits();
+    if (bits % 16 == 0)
+        return bits & 256 ? -0.0f : 0.0f;
+    return ((float)(bits >> 9) - 4194304.0f) * 0x1p-22f * size[bits >> 4 & 7];
+}
+
+static void fill(float *x, size_t rows, size_t n, size_t ld) {
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < n; j++)
+            x[i * ld + j] = random_float();
+}
+
+/* --- shards: see test_gemm.c --- */
+
+typedef struct shard_plan {
+    uint32_t row[PT_MAX_SHARDS + 1];
+    uint8_t merges[PT_MAX_SHARDS];
+    pt_shards shards;
+} shard_plan;
+
+static void build_tree(shard_plan *plan, size_t lo, size_t hi) {
+    if (hi - lo == 1)
+        return;
+    const size_t mid = lo + (hi - lo) / 2;
+    build_tree(plan, lo, mid);
+    build_tree(plan, mid, hi);
+    plan->merges[hi - 1]++;
+}
+
+/* `rows` rows from row `first` on, cut evenly, or at random so that some shards are empty. */
+static void plan_shards(shard_plan *plan, size_t count, size_t first, size_t rows, bool even) {
+    memset(plan, 0, sizeof *plan);
+    build_tree(plan, 0, count);
+    plan->row[0] = (uint32_t)first;
+    for (size_t s = 1; s <= count; s++) {
+        const size_t left = first + rows - plan->row[s - 1];
+        const size_t take = s == count ? left : random_below(left + 1) * random_below(2);
+        plan->row[s] =
+            even ? (uint32_t)(first + s * rows / count) : plan->row[s - 1] + (uint32_t)take;
+    }
+    plan->shards = (pt_shards){count, plan->row, plan->merges};
+}
+
+/* --- one case --- */
+
+typedef struct sparse_case {
+    size_t m, n, k;
+    size_t percent;               /* of bytes that are not zero */
+    size_t padding, misalignment; /* in floats */
+    bool bias, page_strides;
+    size_t first, shards, begin, end; /* gradient: first row, shards, columns */
+    bool even;
+    size_t distinct; /* rows in the data, of which the m rows of A are drawn; 0: m */
+} sparse_case;
+
+typedef struct operands {
+    pt_sparse_row *a;
+    float value[256];
+    float *dense, *b, *bias;
+    size_t ld_dense, ldb, ldc;
+} operands;
+
+static size_t stride_of(const sparse_case *s, size_t n) {
+    return s->page_strides ? (n + 127) / 128 * 128 : n + s->padding;
+}
+
+static void new_operands(const sparse_case *s, size_t b_rows, operands *o) {
+    const size_t distinct = s->distinct ? s->distinct : s->m;
+    uint8_t *bytes = place(BYTES, distinct * s->k, 0);
+    for (size_t i = 0; i < distinct * s->k; i++)
+        bytes[i] = random_below(100) < s->percent ? (uint8_t)(1 + random_below(255)) : 0;
+    o->value[0] = random_bits() & 1 ? -0.0f : 0.0f;
+    for (size_t i = 1; i < 256; i++)
+        o->value[i] = random_float();
+
+    uint32_t *entry = place(ENTRIES, distinct * (s->k + 1) * sizeof *entry, 0);
+    uint32_t *row_entry[1024];
+    REQUIRE(distinct <= 1024);
+    for (size_t i = 0; i < distinct; i++) {
+        row_entry[i] = entry;
+        for (size_t j = 0; j < s->k; j++)
+            if (bytes[i * s->k + j])
+                *entry++ = (uint32_t)j << 8 | bytes[i * s->k + j];
+        *entry++ = UINT32_MAX;
+    }
+    o->a = calloc(s->m + 1, sizeof *o->a);
+    REQUIRE(o->a != NULL);
+    o->ld_dense = s->k + 1;
+    o->dense = place(DENSE, s->m * o->ld_dense * sizeof(float), 0);
+    for (size_t i = 0; i < s->m; i++) {
+        const size_t row = s->distinct ? random_below(distinct) : i;
+        o->a[i] = (pt_sparse_row){bytes + row * s->k, row_entry[row]};
+        for (size_t j = 0; j < s->k; j++)
+            o->dense[i * o->ld_dense + j] = o->value[bytes[row * s->k + j]];
+    }
+
+    const size_t gap = s->misalignment * sizeof(float);
+    o->ldb = stride_of(s, s->n);
+    o->ldc = stride_of(s, s->n);
+    const size_t b_floats = b_rows ? (b_rows - 1) * o->ldb + s->n : 0;
+    o->b = place(B, b_floats * sizeof(float), gap);
+    fill(o->b, b_rows, s->n, o->ldb);
+    o->bias = place(BIAS, s->n * sizeof(float), gap);
+    fill(o->bias, 1, s->n, s->n);
+}
+
+/* C by `kernels` against the expected one; `rows` of C. */
+static void check_result(const sparse_case *s, const pt_kernels *kernels, const char *product,
+                         size_t rows, const float *expected, const float *result, size_t ldc) {
+    bool same = true;
+    for (size_t i = 0; i < rows; i++)
+        same &= memcmp(expected + i * ldc, result + i * ldc, s->n * sizeof(float)) == 0;
+    const bool intact = around_intact(RESULT) && between_intact(RESULT, rows, s->n, ldc) &&
+                        around_intact(SCRATCH) && around_intact(B) && around_intact(BIAS);
+    CHECK_MSG(same && intact,
+              "%s %s m %zu n %zu k %zu, %zu%% set, padding %zu, misaligned %zu, columns %zu-%zu, "
+              "%zu shards: %s",
+              kernels->isa, product, s->m, s->n, s->k, s->percent, s->padding, s->misalignment,
+              s->begin, s->end, s->shards, same ? "wrote outside" : "other bits");
+}
+
+static void *new_scratch(const pt_kernels *kernels, const sparse_case *s) {
+    const size_t bytes = kernels->sparse_scratch(s->m, s->n, s->k);
+    return place(SCRATCH, (bytes + 63) / 64 * 64, 0);
+}
+
+static void check_forward(const sparse_case *s) {
+    operands o;
+    new_operands(s, s->k, &o);
+    const float *bias = s->bias ? o.bias : NULL;
+    const size_t floats = s->m ? (s->m - 1) * o.ldc + s->n : 0;
+    float *expected = place(EXPECTED, floats * sizeof(float), 0);
+    pt_kernels_get(PT_ISA_SCALAR)
+        ->sgemm_nn(s->m, s->n, s->k, o.dense, o.ld_dense, o.b, o.ldb, bias, expected, o.ldc, NULL);
+    for (int isa = PT_ISA_SCALAR; isa < PT_ISA_COUNT; isa++) {
+        const pt_kernels *kernels = pt_kernels_get((pt_isa)isa);
+        if (!kernels)
+            continue;
+        float *c = place(RESULT, floats * sizeof(float), s->misalignment * sizeof(float));
+        kernels->sparse_nn(s->m, s->n, s->k, o.a, o.value, o.b, o.ldb, bias, c, o.ldc,
+                           new_scratch(kernels, s));
+        check_result(s, kernels, "forward", s->m, expected, c, o.ldc);
+    }
+    free(o.a);
+}
+
+static void check_gradient(const sparse_case *s) {
+    operands o;
+    new_operands(s, s->m, &o);
+    shard_plan plan;
+    plan_shards(&plan, s->shards, s->first, s->m - s->first, s->even);
+    const size_t rows = s->end - s->begin;
+    const size_t floats = rows ? (rows - 1) * o.ldc + s->n : 0;
+    float *expected = place(EXPECTED, floats * sizeof(float), 0);
+    pt_kernels_get(PT_ISA_SCALAR)
+        ->sgemm_tn(rows, s->n, &plan.shards, o.dense + s->begin, o.ld_dense, o.b, o.ldb, expected,
+                   o.ldc, NULL);
+    for (int isa = PT_ISA_SCALAR; isa < PT_ISA_COUNT; isa++) {
+        const pt_kernels *kernels = pt_kernels_get((pt_isa)isa);
+        if (!kernels)
+            continue;
+        float *c = place(RESULT, floats * sizeof(float), s->misalignment * sizeof(float));
+        kernels->sparse_tn(s->begin, s->end, s->n, &plan.shards, o.a, o.value, o.b, o.ldb, c, o.ldc,
+                           new_scratch(kernels, s));
+        check_result(s, kernels, "gradient", rows, expected, c, o.ldc);
+    }
+    free(o.a);
+}
+
+static const size_t percents[] = {0, 1, 19, 50, 100};
+enum { PERCENTS = sizeof percents / sizeof *percents };
+
+/* --- tests --- */
+
+TEST(sparse, forward_every_width_and_density) {
+    const unsigned previous = pt_float_environment_enter();
+    for (size_t n = 1; n <= 150; n++)
+        for (size_t p = 0; p < PERCENTS; p++)
+            check_forward(&(sparse_case){.m = 1 + random_below(12),
+                                         .n = n,
+                                         .k = 1 + random_below(100),
+                                         .percent = percents[p],
+                                         .padding = random_below(20),
+                                         .misalignment = random_below(16),
+                                         .bias = p % 2 == 0});
+    pt_float_environment_leave(previous);
+}
+
+TEST(sparse, forward_every_count_of_rows_and_columns) {
+    const unsigned previous = pt_float_environment_enter();
+    for (size_t m = 0; m <= 40; m++)
+        check_forward(&(sparse_case){.m = m, .n = 50, .k = 37, .percent = 19, .bias = true});
+    for (size_t k = 0; k <= 80; k++)
+        check_forward(&(sparse_case){.m = 5, .n = 33, .k = k, .percent = 40, .bias = k % 2});
+    check_forward(&(sparse_case){.m = 3, .n = 0, .k = 5, .percent = 40});
+    pt_float_environment_leave(previous);
+}
+
+/* Wider than L1 in several blocks, with and without copying panels, more rows than go at a time. */
+TEST(sparse, forward_in_blocks) {
+    const unsigned previous = pt_float_environment_enter();
+    static const size_t columns[] = {1, 10, 50, 64, 100, 128, 250};
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) {
+        for (size_t p = 0; p < PERCENTS; p++) {
+            sparse_case s = {.m = 30,
+                             .n = columns[i],
+                             .k = 784,
+                             .percent = percents[p],
+                             .padding = 3,
+                             .bias = true};
+            check_forward(&s);
+            s.page_strides = true;
+            s.m = 17;
+            check_forward(&s);
+        }
+    }
+    check_forward(&(sparse_case){
+        .m = 20, .n = 1024, .k = 500, .percent = 19, .bias = true, .page_strides = true});
+    check_forward(
+        &(sparse_case){.m = 1000, .n = 50, .k = 784, .percent = 19, .bias = true, .distinct = 100});
+    check_forward(&(sparse_case){.m = 9, .n = 3, .k = 5000, .percent = 30});
+    pt_float_environment_leave(previous);
+}
+
+TEST(sparse, gradient_every_width_and_density) {
+    const unsigned previous = pt_float_environment_enter();
+    for (size_t n = 1; n <= 150; n++) {
+        for (size_t p = 0; p < PERCENTS; p++) {
+            const size_t k = 1 + random_below(100), begin = random_below(k);
+            const size_t m = 1 + random_below(30);
+            check_gradient(&(sparse_case){.m = m,
+                                          .n = n,
+                                          .k = k,
+                                          .percent = percents[p],
+                                          .padding = random_below(20),
+                                          .misalignment = random_below(16),
+                                          .first = random_below(m),
+                                          .shards = 1 + random_below(6),
+                                          .begin = begin,
+                                          .end = begin + 1 + random_below(k - begin),
+                                          .even = random_below(2)});
+        }
+    }
+    pt_float_environment_leave(previous);
+}
+
+TEST(sparse, gradient_every_shard_tree) {
+    const unsigned previous = pt_float_environment_enter();
+    for (size_t shards = 1; shards <= PT_MAX_SHARDS; shards += shards < 40 ? 1 : 27)
+        for (int even = 0; even < 2; even++)
+            check_gradient(&(sparse_case){.m = 5 + random_below(300),
+                                          .n = 7,
+                                          .k = 70,
+                                          .percent = 19,
+                                          .first = random_below(5),
+                                          .shards = shards,
+                                          .end = 70,
+                                          .even = even});
+    check_gradient(&(sparse_case){.m = 3,
+                                  .n = 5,
+                                  .k = 9,
+                                  .percent = 30,
+                                  .first = 3,
+                                  .shards = 4,
+                                  .end = 9,
+                                  .even = true}); /* no rows at all */
+    pt_float_environment_leave(previous);
+}
+
+TEST(sparse, gradient_every_count_of_rows) {
+    const unsigned previous = pt_float_environment_enter();
+    for (size_t m = 0; m <= 200; m += m < 70 ? 1 : 13)
+        check_gradient(&(sparse_case){
+            .m = m, .n = 50, .k = 40, .percent = 19, .shards = 1, .end = 40, .even = true});
+    check_gradient(&(sparse_case){
+        .m = 4, .n = 5, .k = 9, .percent = 30, .shards = 2, .begin = 4, .end = 4, .even = true});
+    check_gradient(
+        &(sparse_case){.m = 4, .n = 0, .k = 9, .percent = 30, .shards = 2, .end = 9, .even = true});
+    pt_float_environment_leave(previous);
+}
+
+TEST(sparse, gradient_in_pieces_and_panels) {
+    const unsigned previous = pt_float_environment_enter();
+    static const size_t pieces[] = {1, 13, 56, 64, 112, 196, 392, 784};
+    for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++)
+        for (size_t begin = 0; begin < 784; begin += pieces[i] < 56 ? 97 : pieces[i])
+            check_gradient(&(sparse_case){.m = 40,
+                                          .n = 50,
+                                          .k = 784,
+                                          .percent = 19,
+                                          .padding = 14,
+                                          .shards = 4,
+                                          .begin = begin,
+                                          .end = begin + pieces[i] < 784 ? begin + pieces[i] : 784,
+                                          .even = true,
+                                          .distinct = 30});
+    for (size_t p = 0; p < PERCENTS; p++)
+        check_gradient(&(sparse_case){.m = 128,
+                                      .n = 1024,
+                                      .k = 90,
+                                      .percent = percents[p],
+                                      .shards = 8,
+                                      .end = 90,
+                                      .even = true,
+                                      .page_strides = true});
+    /* more rows than are copied at once: one chunk of columns after the other */
+    check_gradient(&(sparse_case){.m = 3000,
+                                  .n = 20,
+                                  .k = 150,
+                                  .percent = 19,
+                                  .shards = 3,
+                                  .end = 150,
+                                  .even = true,
+                                  .distinct = 500});
+    pt_float_environment_leave(previous);
+}
+
+/* Lists and counts of rows of every length; neighbours in the list's slack stay whole when rows are
+ * listed in order. */
+TEST(sparse, lists) {
+    for (int isa = PT_ISA_SCALAR; isa < PT_ISA_COUNT; isa++) {
+        const pt_kernels *kernels = pt_kernels_get((pt_isa)isa);
+        if (!kernels)
+            continue;
+        for (size_t k = 0; k <= 300; k++) {
+            for (size_t p = 0; p < PERCENTS; p++) {
+                enum { ROWS = 3 };
+                uint8_t *bytes = place(BYTES, ROWS * k, 0);
+                uint32_t expected[ROWS * 301];
+                size_t count = 0, counts[ROWS];
+                for (size_t i = 0; i < ROWS; i++) {
+                    const size_t start = count;
+                    for (size_t j = 0; j < k; j++) {
+                        uint8_t byte =
+                            random_below(100) < percents[p] ? (uint8_t)(1 + random_below(255)) : 0;
+                        bytes[i * k + j] = byte;
+                        if (byte)
+                            expected[count++] = (uint32_t)j << 8 | byte;
+                    }
+                    counts[i] = count - start;
+                    expected[count++] = UINT32_MAX;
+                }
+                uint32_t *entry = place(ENTRIES, (count + PT_SPARSE_SLACK) * sizeof *entry, 0);
+                size_t at = 0;
+                bool same = true;
+                for (size_t i = 0; i < ROWS; i++) {
+                    same &= kernels->count_nonzero(k, bytes + i * k) == counts[i];
+                    same &= kernels->sparse_list(k, bytes + i * k, entry + at) == counts[i];
+                    at += counts[i] + 1;
+                }
+                same &= memcmp(entry, expected, count * sizeof *entry) == 0;
+                CHECK_MSG(same && around_intact(ENTRIES), "%s %zu bytes, %zu%% set", kernels->isa,
+                          k, percents[p]);
+            }
+        }
+    }
+}
+
+TEST(sparse, scratch_is_monotone_and_bounded) {
+    static const size_t sizes[] = {0, 1, 7, 16, 17, 63, 64, 65, 127, 256, 511, 784, 1024, 5000};
+    enum { SIZES = sizeof sizes / sizeof *sizes };
+    for (int isa = PT_ISA_SCALAR; isa < PT_ISA_COUNT; isa++) {
+        const pt_kernels *kernels = pt_kernels_get((pt_isa)isa);
+        if (!kernels)
+            continue;
+        bool monotone = true;
+        for (size_t x = 0; x < SIZES * SIZES; x++) {
+            const size_t p = sizes[x / SIZES], q = sizes[x % SIZES];
+            for (size_t i = 0; i + 1 < SIZES; i++) {
+                const size_t r = sizes[i], s = sizes[i + 1];
+                monotone &= kernels->sparse_scratch(r, p, q) <= kernels->sparse_scratch(s, p, q);
+                monotone &= kernels->sparse_scratch(p, r, q) <= kernels->sparse_scratch(p, s, q);
+                monotone &= kernels->sparse_scratch(p, q, r) <= kernels->sparse_scratch(p, q, s);
+            }
+        }
+        CHECK_MSG(monotone, "%s", kernels->isa);
+        CHECK(kernels->sparse_scratch(128, 1024, 784) <= 1u << 20);
+    }
+}
