@@ -47,7 +47,7 @@ static rows *make_rows(pt_element element, bool labelled) {
 static pt_batch make_batch(const rows *r, size_t count, bool one_hot) {
     pt_batch batch;
     pt_error err = {0};
-    REQUIRE_OK(pt_batch_init(&batch, &r->dataset, count, LD, one_hot, &err), err);
+    REQUIRE_OK(pt_batch_init(&batch, &r->dataset, count, LD, one_hot, NULL, &err), err);
     return batch;
 }
 
@@ -131,7 +131,7 @@ TEST(batch, of_no_columns_has_no_numbers) {
     pt_dataset none = {.element = PT_ELEMENT_F32, .train = {.rows = 1}};
     pt_batch batch;
     pt_error err = {0};
-    REQUIRE_OK(pt_batch_init(&batch, &none, 3, 0, false, &err), err);
+    REQUIRE_OK(pt_batch_init(&batch, &none, 3, 0, false, NULL, &err), err);
     CHECK(batch.x && !batch.label && !batch.target);
     pt_sampler sampler = pt_sampler_make(PT_SAMPLING_RANDOM, 1, 1, 3);
     pt_batch_fill(&batch, &none, pt_kernels_get(PT_ISA_SCALAR), &sampler, 0, 0, 3);
@@ -145,7 +145,7 @@ static pt_loader *start(const rows *r, const pt_sampler *sampler, uint64_t first
     pt_loader *loader;
     pt_error err = {0};
     REQUIRE_OK(pt_loader_start(&loader, &r->dataset, pt_kernels_get(PT_ISA_AUTO), sampler, first,
-                               LD, true, &err),
+                               LD, true, NULL, &err),
                err);
     return loader;
 }

@@ -7,15 +7,18 @@
 #include <string.h>
 
 pt_status pt_batch_init(pt_batch *batch, const pt_dataset *dataset, size_t rows, size_t ld,
-                        bool one_hot, pt_error *err) {
-    *batch = (pt_batch){.rows = rows, .cols = dataset->columns, .ld = ld};
+                        bool one_hot, const pt_sparse_data *lists, pt_error *err) {
+    *batch = (pt_batch){.rows = rows, .cols = dataset->columns, .ld = ld, .lists = lists};
     batch->target_cols = one_hot ? dataset->classes : dataset->target_columns;
     batch->x = pt_calloc_aligned(rows * ld, sizeof *batch->x);
     if (dataset->classes)
         batch->label = pt_calloc_aligned(rows, sizeof *batch->label);
     if (batch->target_cols)
         batch->target = pt_calloc_aligned(rows * batch->target_cols, sizeof *batch->target);
-    if (batch->x && (batch->label || !dataset->classes) && (batch->target || !batch->target_cols))
+    if (lists)
+        batch->sparse = pt_calloc(rows, sizeof *batch->sparse);
+    if (batch->x && (batch->sparse || !lists) && (batch->label || !dataset->classes) &&
+        (batch->target || !batch->target_cols))
         return PT_OK;
     pt_batch_destroy(batch);
     return pt_fail_memory(err, "a mini-batch",
@@ -26,6 +29,7 @@ void pt_batch_destroy(pt_batch *batch) {
     pt_free(batch->x);
     pt_free(batch->label);
     pt_free(batch->target);
+    pt_free(batch->sparse);
     *batch = (pt_batch){0};
 }
 
@@ -34,18 +38,34 @@ static const void *features_of(const pt_dataset *dataset, const pt_split *split,
     return (const char *)split->features + row * dataset->columns * bytes;
 }
 
-static void prefetch_row(const pt_dataset *dataset, const pt_split *split, size_t row) {
-    const char *at = features_of(dataset, split, row);
-    size_t bytes = dataset->columns * (dataset->element == PT_ELEMENT_U8 ? 1 : sizeof(float));
+static const pt_sparse_lists *lists_of(const pt_batch *batch, const pt_dataset *dataset,
+                                       const pt_split *split) {
+    return split == &dataset->train ? &batch->lists->train : &batch->lists->test;
+}
+
+static void prefetch(const void *from, size_t bytes) {
     for (size_t offset = 0; offset < bytes; offset += PT_ALIGNMENT)
-        __builtin_prefetch(at + offset);
+        __builtin_prefetch((const char *)from + offset);
+}
+
+static void prefetch_row(const pt_batch *batch, const pt_dataset *dataset, const pt_split *split,
+                         size_t row) {
+    prefetch(features_of(dataset, split, row),
+             dataset->columns * (dataset->element == PT_ELEMENT_U8 ? 1 : sizeof(float)));
+    if (batch->lists) {
+        const pt_sparse_lists *lists = lists_of(batch, dataset, split);
+        const size_t begin = lists->start[row];
+        prefetch(lists->entry + begin, (lists->start[row + 1] - begin) * sizeof *lists->entry);
+    }
 }
 
 static void fetch_row(pt_batch *batch, size_t i, const pt_dataset *dataset, const pt_split *split,
                       const pt_kernels *kernels, size_t row) {
     float *x = batch->x + i * batch->ld;
     const void *from = features_of(dataset, split, row);
-    if (dataset->columns == 0)
+    if (batch->sparse)
+        batch->sparse[i] = pt_sparse_row_of(lists_of(batch, dataset, split), dataset, split, row);
+    else if (dataset->columns == 0)
         ; /* a graph of variables only reads no data */
     else if (dataset->element == PT_ELEMENT_U8)
         kernels->u8_to_float(dataset->columns, from, dataset->scale, dataset->offset, x);
@@ -76,7 +96,7 @@ void pt_batch_fill(pt_batch *batch, const pt_dataset *dataset, const pt_kernels 
         if (i >= end)
             continue;
         ahead[i % AHEAD] = pt_sampler_row(sampler, step, i);
-        prefetch_row(dataset, &dataset->train, ahead[i % AHEAD]);
+        prefetch_row(batch, dataset, &dataset->train, ahead[i % AHEAD]);
     }
 }
 
@@ -84,4 +104,10 @@ void pt_batch_fill_from(pt_batch *batch, const pt_dataset *dataset, const pt_spl
                         const pt_kernels *kernels, size_t first, size_t count) {
     for (size_t i = 0; i < count; i++)
         fetch_row(batch, i, dataset, split, kernels, first + i);
+}
+
+void pt_batch_make_dense(pt_batch *batch, const pt_kernels *kernels) {
+    for (size_t i = 0; batch->sparse && i < batch->rows; i++)
+        kernels->u8_to_float(batch->cols, batch->sparse[i].bytes, batch->lists->value[1], 0,
+                             batch->x + i * batch->ld);
 }

@@ -7,6 +7,7 @@
 
 #include "2_data/dataset.h"
 #include "2_data/sampler.h"
+#include "2_data/sparse.h"
 #include "simd/kernels.h"
 
 typedef struct pt_batch {
@@ -15,11 +16,15 @@ typedef struct pt_batch {
     int32_t *label;        /* rows, or NULL */
     float *target;         /* rows x target_cols, contiguous, or NULL */
     size_t target_cols;
+    /* With lists, `sparse` is filled instead of x. */
+    const pt_sparse_data *lists; /* lent, or NULL */
+    pt_sparse_row *sparse;       /* rows, or NULL */
 } pt_batch;
 
-/* `one_hot`: labels also become target rows of `classes` zeros and a one. */
+/* `one_hot`: labels also become target rows of `classes` zeros and a one. `lists` (NULL: none) must
+ * outlive the batch. */
 pt_status pt_batch_init(pt_batch *batch, const pt_dataset *dataset, size_t rows, size_t ld,
-                        bool one_hot, pt_error *err);
+                        bool one_hot, const pt_sparse_data *lists, pt_error *err);
 void pt_batch_destroy(pt_batch *batch);
 
 /* Rows begin .. end-1 of the mini-batch of iteration `step`. */
@@ -28,5 +33,8 @@ void pt_batch_fill(pt_batch *batch, const pt_dataset *dataset, const pt_kernels 
 /* Rows first .. first + count - 1 of a split, into rows 0 .. count-1. */
 void pt_batch_fill_from(pt_batch *batch, const pt_dataset *dataset, const pt_split *split,
                         const pt_kernels *kernels, size_t first, size_t count);
+
+/* Fills x from `sparse`, for who wants numbers (checks do, training does not). */
+void pt_batch_make_dense(pt_batch *batch, const pt_kernels *kernels);
 
 #endif

@@ -52,7 +52,7 @@ static void *load(void *context) {
 
 pt_status pt_loader_start(pt_loader **loader, const pt_dataset *dataset, const pt_kernels *kernels,
                           const pt_sampler *sampler, uint64_t first, size_t ld, bool one_hot,
-                          pt_error *err) {
+                          const pt_sparse_data *lists, pt_error *err) {
     pt_loader *made = pt_calloc_aligned(1, sizeof *made);
     *loader = NULL;
     if (!made)
@@ -65,7 +65,8 @@ pt_status pt_loader_start(pt_loader **loader, const pt_dataset *dataset, const p
     atomic_init(&made->released, first);
     pt_status status = PT_OK;
     for (int i = 0; i < DEPTH && status == PT_OK; i++)
-        status = pt_batch_init(&made->batch[i], dataset, sampler->batch_size, ld, one_hot, err);
+        status =
+            pt_batch_init(&made->batch[i], dataset, sampler->batch_size, ld, one_hot, lists, err);
     if (status == PT_OK) {
         /* Signals belong to the thread that trains. */
         sigset_t all, old;

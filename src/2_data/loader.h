@@ -16,7 +16,7 @@ typedef struct pt_loader pt_loader;
  * sampler's contents and the kernels must outlive it. */
 pt_status pt_loader_start(pt_loader **loader, const pt_dataset *dataset, const pt_kernels *kernels,
                           const pt_sampler *sampler, uint64_t first, size_t ld, bool one_hot,
-                          pt_error *err);
+                          const pt_sparse_data *lists, pt_error *err);
 /* The batch of iteration `step`; waits (spinning) until it is filled. */
 const pt_batch *pt_loader_wait(pt_loader *loader, uint64_t step);
 /* Iteration `step` is done with; its batch may be filled anew. */

@@ -39,6 +39,9 @@ void pt_graph_free(pt_graph *graph); /* NULL allowed */
  * drawn at Philox address (seed, PT_STREAM_INIT, p, r * cols + c). */
 void pt_graph_initialize(const pt_graph *graph, uint64_t seed, float *block);
 
+/* Whether the data may come as lists: everything that reads node 0 takes them. */
+bool pt_graph_takes_sparse(const pt_graph *graph);
+
 /* Operations per row: forward; and forward + backward + gradients. */
 double pt_graph_flops_forward(const pt_graph *graph);
 double pt_graph_flops_training(const pt_graph *graph);

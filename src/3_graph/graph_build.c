@@ -395,6 +395,14 @@ pt_status pt_graph_build(const pt_config *config, const pt_dataset *dataset, pt_
     return status;
 }
 
+bool pt_graph_takes_sparse(const pt_graph *graph) {
+    for (size_t i = 1; i < graph->node_count; i++)
+        for (size_t k = 0; k < graph->nodes[i].input_count; k++)
+            if (graph->nodes[i].input[k] == 0 && !(k == 0 && graph->nodes[i].ops->takes_sparse))
+                return false;
+    return graph->nodes[0].consumers > 0;
+}
+
 void pt_graph_note_keys(pt_config *config) {
     for (size_t i = 0; i < config->layer_count; i++) {
         const pt_layer_ops *ops = pt_layer_find(config->layers[i].type);

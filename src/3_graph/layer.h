@@ -77,6 +77,10 @@ typedef struct pt_call {
     size_t col_begin, col_end;
     const float *in[PT_MAX_INPUTS]; /* rows x in_ld[i] */
     size_t in_ld[PT_MAX_INPUTS], in_cols[PT_MAX_INPUTS];
+    /* The rows of input 0 as sparse bytes instead of in[0], where the layer says takes_sparse; with
+     * the number each byte stands for. NULL: dense. */
+    const pt_sparse_row *sparse_in;
+    const float *byte_value;
     float *out;                 /* rows x node->ld: written by forward, read by backward */
     const float *d_out;         /* gradient of the loss to out */
     float *d_in[PT_MAX_INPUTS]; /* gradients to the inputs, with in_ld; NULL: not wanted */
@@ -116,7 +120,8 @@ struct pt_layer_ops {
     /* Its columns can be computed apart: forward by output columns, backward by input columns (all
      * inputs then have equally many). Rows can always be. */
     bool splits_columns;
-    unsigned keys; /* PT_LAYER_KEY_* it takes */
+    bool takes_sparse; /* input 0 may come as sparse_in */
+    unsigned keys;     /* PT_LAYER_KEY_* it takes */
     unsigned required_keys;
     /* Checks the input shapes, sets node->shape and the requests. False: pass->problem says why. */
     bool (*shape)(pt_node *node, pt_shape_pass *pass);

@@ -38,11 +38,17 @@ static bool affine_shape(pt_node *node, pt_shape_pass *pass) {
 }
 
 static void affine_forward(const pt_node *node, const pt_call *call) {
-    const size_t begin = call->col_begin;
-    call->kernels->sgemm_nn(call->rows, call->col_end - begin, call->in_cols[0], call->in[0],
-                            call->in_ld[0], call->param[WEIGHT] + begin, call->param_ld[WEIGHT],
-                            node->param_count > BIAS ? call->param[BIAS] + begin : NULL,
-                            call->out + begin, node->ld, call->scratch);
+    const size_t begin = call->col_begin, cols = call->col_end - begin;
+    const float *weight = call->param[WEIGHT] + begin;
+    const float *bias = node->param_count > BIAS ? call->param[BIAS] + begin : NULL;
+    if (call->sparse_in)
+        call->kernels->sparse_nn(call->rows, cols, call->in_cols[0], call->sparse_in,
+                                 call->byte_value, weight, call->param_ld[WEIGHT], bias,
+                                 call->out + begin, node->ld, call->scratch);
+    else
+        call->kernels->sgemm_nn(call->rows, cols, call->in_cols[0], call->in[0], call->in_ld[0],
+                                weight, call->param_ld[WEIGHT], bias, call->out + begin, node->ld,
+                                call->scratch);
 }
 
 static void affine_backward(const pt_node *node, const pt_call *call) {
@@ -55,7 +61,10 @@ static void affine_backward(const pt_node *node, const pt_call *call) {
 
 static void affine_gradient(const pt_node *node, const pt_call *call, size_t param, size_t begin,
                             size_t end, const pt_shards *shards, float *out, size_t out_ld) {
-    if (param == WEIGHT)
+    if (param == WEIGHT && call->sparse_in)
+        call->kernels->sparse_tn(begin, end, node->cols, shards, call->sparse_in, call->byte_value,
+                                 call->d_out, node->ld, out, out_ld, call->scratch);
+    else if (param == WEIGHT)
         call->kernels->sgemm_tn(end - begin, node->cols, shards, call->in[0] + begin,
                                 call->in_ld[0], call->d_out, node->ld, out, out_ld, call->scratch);
     else
@@ -84,10 +93,11 @@ static double affine_flops(const pt_node *node, const pt_shape *inputs) {
 static size_t affine_scratch(const pt_node *node, const pt_shape *inputs, const pt_kernels *kernels,
                              size_t rows) {
     size_t in = inputs[0].dim[0], units = node->cols, most = 0;
-    const size_t bytes[3] = {kernels->sgemm_scratch(PT_GEMM_NN, rows, units, in),
-                             kernels->sgemm_scratch(PT_GEMM_NT, rows, in, units),
-                             kernels->sgemm_scratch(PT_GEMM_TN, in, units, rows)};
-    for (size_t i = 0; i < 3; i++)
+    const size_t bytes[] = {kernels->sparse_scratch(rows, units, in),
+                            kernels->sgemm_scratch(PT_GEMM_NN, rows, units, in),
+                            kernels->sgemm_scratch(PT_GEMM_NT, rows, in, units),
+                            kernels->sgemm_scratch(PT_GEMM_TN, in, units, rows)};
+    for (size_t i = 0; i < sizeof bytes / sizeof *bytes; i++)
         most = bytes[i] > most ? bytes[i] : most;
     return most;
 }
@@ -98,6 +108,7 @@ const pt_layer_ops pt_layer_affine = {
     .min_inputs = 1,
     .max_inputs = 1,
     .splits_columns = true,
+    .takes_sparse = true,
     .keys = PT_LAYER_KEY_UNITS | PT_LAYER_KEY_INIT | PT_LAYER_KEY_BIAS_INIT | PT_LAYER_KEY_BIAS,
     .required_keys = PT_LAYER_KEY_UNITS,
     .shape = affine_shape,

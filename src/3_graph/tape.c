@@ -75,9 +75,14 @@ static pt_call make_call(const pt_graph *graph, const pt_kernels *kernels, const
                     .scratch = scratch};
     for (size_t k = 0; k < node->input_count; k++) {
         const pt_node *from = &graph->nodes[node->input[k]];
-        call.in[k] = pt_tape_value(tape, node->input[k]) + begin * from->ld;
+        const float *values = pt_tape_value(tape, node->input[k]);
+        call.in[k] = values ? values + begin * from->ld : NULL;
         call.in_ld[k] = from->ld;
         call.in_cols[k] = from->cols;
+        if (node->input[k] == 0 && tape->sparse) {
+            call.sparse_in = tape->sparse + begin;
+            call.byte_value = tape->byte_value;
+        }
     }
     call.out = tape->value[index] + begin * node->ld;
     if (tape->gradient && tape->gradient[index])

@@ -24,7 +24,7 @@ static void evaluate(void *context, size_t worker, size_t workers) {
     for (size_t row = begin; row < end; row += EVALUATION_ROWS) {
         size_t count = end - row < EVALUATION_ROWS ? end - row : EVALUATION_ROWS;
         pt_batch_fill_from(&self->batch, t->dataset, e->split, t->kernels, row, count);
-        self->tape.data = self->batch.x;
+        pt_tape_read_batch(&self->tape, &self->batch);
         pt_graph_forward(graph, t->kernels, t->params, &self->tape, 0, count, self->scratch);
         t->kernels->argmax(count, output->cols, pt_tape_value(&self->tape, graph->output_node),
                            output->ld, self->predicted);

@@ -117,6 +117,12 @@ static void reduce_and_update(pt_trainer *t, uint64_t step, pt_profile *profile,
     }
 }
 
+void pt_tape_read_batch(pt_tape *tape, const pt_batch *batch) {
+    tape->data = batch->x;
+    tape->sparse = batch->sparse;
+    tape->byte_value = batch->lists ? batch->lists->value : NULL;
+}
+
 /* Loss and its gradient of rows [begin, end). */
 static void evaluate_loss(pt_trainer *t, const pt_batch *batch, const pt_tape *tape, size_t begin,
                           size_t end) {
@@ -233,7 +239,7 @@ static void train(void *context, size_t worker, size_t workers) {
         const pt_batch *batch = r->loader ? pt_loader_wait(r->loader, step) : &t->batch;
         if (!r->loader)
             pt_batch_fill(&t->batch, t->dataset, t->kernels, &t->sampler, step, begin, end);
-        tape.data = batch->x;
+        pt_tape_read_batch(&tape, batch);
         pt_profile_add(tape.profile, PT_PHASE_DATA, 0, time);
         if (schedule == PT_SCHEDULE_COLUMNS)
             walk_columns(r, batch, &tape, self->scratch, worker, workers);
@@ -280,7 +286,7 @@ void pt_train_region(pt_trainer *trainer, uint64_t last, pt_loader *loader) {
 double pt_trainer_gradients(pt_trainer *t, uint64_t step, float *gradient) {
     const unsigned previous = pt_float_environment_enter();
     pt_tape tape = t->tape;
-    tape.data = t->batch.x;
+    pt_tape_read_batch(&tape, &t->batch);
     pt_batch_fill(&t->batch, t->dataset, t->kernels, &t->sampler, step, 0, t->batch.rows);
     walk_rows(t, &t->batch, &tape, 0, t->batch.rows, t->workers[0].scratch);
     for (size_t p = 0; p < t->graph->param_count; p++) {
@@ -289,6 +295,7 @@ double pt_trainer_gradients(pt_trainer *t, uint64_t step, float *gradient) {
                           gradient + param->offset, param->ld, t->workers[0].scratch);
     }
     double loss = pt_shard_sum(&t->shards.shards, t->row_loss) / (double)t->batch.rows;
+    pt_batch_make_dense(&t->batch, t->kernels); /* for who compares */
     pt_float_environment_leave(previous);
     return loss;
 }

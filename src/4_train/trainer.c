@@ -1,5 +1,6 @@
 /* trainer.c: building a trainer, running it, and what it offers besides training. */
 #include "4_train/trainer.h"
+#include "0_base/cores.h"
 
 #include "0_base/fail.h"
 #include "0_base/memory.h"
@@ -32,6 +33,44 @@ static bool may_run_per_thread(const pt_tuner *tuner) {
     return false;
 }
 
+static const pt_sparse_data *lists_of(const pt_trainer *t) {
+    return t->sparse ? &t->lists : NULL;
+}
+
+/* One pass over the rows of a split, shared out among workers. */
+typedef struct listing {
+    pt_trainer *trainer;
+    const pt_split *split;
+    pt_sparse_lists *lists;
+    void (*pass)(pt_sparse_lists *lists, const pt_dataset *dataset, const pt_split *split,
+                 const pt_kernels *kernels, size_t begin, size_t end);
+} listing;
+
+static void list_part(void *context, size_t worker, size_t workers) {
+    const listing *l = context;
+    size_t begin, end;
+    pt_partition(l->split->rows, PT_SPARSE_BLOCK, worker, workers, &begin, &end);
+    l->pass(l->lists, l->trainer->dataset, l->split, l->trainer->kernels, begin, end);
+}
+
+/* Lists the nonzero features of both splits, where that pays. */
+static pt_status make_lists(pt_trainer *t, pt_error *err) {
+    if (!pt_graph_takes_sparse(t->graph) || !pt_sparse_worthwhile(t->dataset, t->kernels))
+        return PT_OK;
+    t->sparse = true;
+    pt_status status = pt_sparse_init(&t->lists, t->dataset, err);
+    for (int split = 0; split < 2 && status == PT_OK; split++) {
+        listing l = {t, split ? &t->dataset->test : &t->dataset->train,
+                     split ? &t->lists.test : &t->lists.train, pt_sparse_count_rows};
+        pt_workers_run(t->threads, list_part, &l);
+        status = pt_sparse_allocate(l.lists, l.split, err);
+        l.pass = pt_sparse_list_rows;
+        if (status == PT_OK)
+            pt_workers_run(t->threads, list_part, &l);
+    }
+    return status;
+}
+
 static pt_status make_worker(pt_trainer *t, pt_worker *worker, bool one_hot, pt_error *err) {
     const pt_graph *graph = t->graph;
     size_t rows = t->config->train.batch_size;
@@ -53,7 +92,7 @@ static pt_status make_worker(pt_trainer *t, pt_worker *worker, bool one_hot, pt_
         return pt_fail_memory(err, "a worker's buffers",
                               scratch + (slice + graph->block_size) * sizeof(float));
     pt_status status = pt_batch_init(&worker->batch, t->dataset, EVALUATION_ROWS,
-                                     graph->nodes[0].ld, one_hot, err);
+                                     graph->nodes[0].ld, one_hot, lists_of(t), err);
     return status != PT_OK ? status
                            : pt_tape_init(&worker->tape, graph, EVALUATION_ROWS, false, err);
 }
@@ -74,7 +113,8 @@ static pt_status make_buffers(pt_trainer *t, pt_error *err) {
         return pt_fail_memory(err, "the parameters", graph->block_size * sizeof(float));
     pt_status status = pt_tape_init(&t->tape, graph, rows, true, err);
     if (status == PT_OK)
-        status = pt_batch_init(&t->batch, t->dataset, rows, graph->nodes[0].ld, one_hot, err);
+        status = pt_batch_init(&t->batch, t->dataset, rows, graph->nodes[0].ld, one_hot,
+                               lists_of(t), err);
     for (size_t w = 0; w < t->threads && status == PT_OK; w++)
         status = make_worker(t, &t->workers[w], one_hot, err);
     return status;
@@ -116,7 +156,7 @@ static pt_status build(pt_trainer *t, pt_error *err) {
                                  config->train.batch_size);
     pt_shard_range_init(&t->shards, config->train.batch_size, config->parallel.shards, 0,
                         config->parallel.shards);
-    if ((status = make_buffers(t, err)) != PT_OK)
+    if ((status = make_lists(t, err)) != PT_OK || (status = make_buffers(t, err)) != PT_OK)
         return status;
     pt_graph_initialize(t->graph, config->train.seed, t->params);
     pt_trainer_keep(t);
@@ -156,6 +196,7 @@ void pt_trainer_free(pt_trainer *t) {
         pt_free(t->state[i]);
     pt_tape_destroy(&t->tape);
     pt_batch_destroy(&t->batch);
+    pt_sparse_destroy(&t->lists);
     pt_free(t->params);
     pt_free(t->kept_params);
     pt_free(t->row_loss);
@@ -182,6 +223,7 @@ static pt_status run_numerical(pt_trainer *t, uint64_t last, pt_error *err) {
         unsigned previous = pt_float_environment_enter();
         pt_batch_fill(&t->batch, t->dataset, t->kernels, &t->sampler, t->iteration, 0,
                       t->batch.rows);
+        pt_batch_make_dense(&t->batch, t->kernels);
         status = pt_numerical_gradient(graph, t->params, &t->batch, t->batch.rows, 1, gradient,
                                        &loss, err);
         if (status == PT_OK && !isfinite(loss))
@@ -225,7 +267,7 @@ static pt_status run_backprop(pt_trainer *t, uint64_t last, pt_error *err) {
     if (t->use_loader) {
         pt_status status =
             pt_loader_start(&loader, t->dataset, t->kernels, &t->sampler, t->iteration, t->batch.ld,
-                            t->batch.target && t->dataset->classes, err);
+                            t->batch.target && t->dataset->classes, lists_of(t), err);
         if (status != PT_OK)
             return status;
     }
@@ -323,6 +365,7 @@ pt_status pt_trainer_predict(pt_trainer *t, const float *features, size_t rows, 
             memcpy(self->batch.x + i * data->ld, features + (row + i) * data->cols,
                    data->cols * sizeof(float));
         self->tape.data = self->batch.x;
+        self->tape.sparse = NULL;
         pt_graph_forward(t->graph, t->kernels, t->params, &self->tape, 0, count, self->scratch);
         for (size_t i = 0; i < count; i++)
             memcpy(outputs + (row + i) * output->cols,

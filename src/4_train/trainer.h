@@ -55,6 +55,8 @@ struct pt_trainer {
     float *row_loss;       /* of the mini-batch */
     pt_shard_range shards; /* the whole mini-batch */
     bool use_loader;
+    pt_sparse_data lists; /* of the data, where they pay */
+    bool sparse;          /* they do */
 
     double *losses; /* of the last region */
     size_t loss_count;
@@ -76,6 +78,9 @@ const pt_candidate *pt_trainer_choice(const pt_trainer *trainer);
 
 /* Switches the profile of every worker on, from zero. */
 pt_status pt_trainer_profile(pt_trainer *trainer, pt_error *err);
+
+/* Lends a mini-batch to a tape: the walks read it. */
+void pt_tape_read_batch(pt_tape *tape, const pt_batch *batch);
 
 /* Trains iterations until `last` (exclusive), or a stop or divergence, in one parallel region, as
  * the tuner's current candidate says. */

@@ -32,8 +32,4 @@ void pt_barrier_init(pt_barrier *barrier, size_t workers);
  * after. Calls the operating system only after a long wait. */
 void pt_barrier_wait(pt_barrier *barrier, size_t workers);
 
-/* How many threads may compute at once: the affinity mask, less SMT siblings, capped by the
- * cgroup's CPU quota (rounded up). At least 1. */
-size_t pt_cores_available(void);
-
 #endif

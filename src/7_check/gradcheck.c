@@ -1,5 +1,6 @@
 /* gradcheck.c: backpropagation against central differences. */
 #include "7_check/gradcheck.h"
+#include "0_base/cores.h"
 
 #include "0_base/fail.h"
 #include "0_base/memory.h"

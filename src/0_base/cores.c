@@ -1,5 +1,5 @@
 /* cores.c: how many cores this process may really use. */
-#include "4_train/workers.h"
+#include "0_base/cores.h"
 
 #include <sched.h>
 #include <stdbool.h>
