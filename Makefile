@@ -58,13 +58,19 @@ CLI_SOURCES := $(wildcard src/8_cli/*.c)
 TEST_SOURCES := $(filter-out tests/example_api.c,$(wildcard tests/*.c))
 BENCH_SOURCES := $(wildcard bench/bench_*.c)
 TEST_SCRIPTS := $(wildcard tests/test_*.sh)
+TORTURE_SOURCES := tests/torture/torture.c tests/torture/lab.c
+FUZZ_SOURCES := $(wildcard tests/fuzz/fuzz_*.c)
 HEADERS := $(wildcard include/ptrain/*.h)
-FORMATTED := $(wildcard include/ptrain/*.h simd/*.[ch] src/*/*.[ch] tests/*.[ch] bench/*.[ch])
+FORMATTED := $(wildcard include/ptrain/*.h simd/*.[ch] src/*/*.[ch] tests/*.[ch] \
+             tests/torture/*.[ch] tests/fuzz/*.[ch] bench/*.[ch])
 # The analysers cannot follow intrinsics: the tests hold those kernels against the scalar ones.
 LINTED := $(filter-out %_avx2.c %_avx512.c,$(LIB_SOURCES) $(CLI_SOURCES))
 
 LIB_OBJECTS := $(LIB_SOURCES:%.c=$(BUILD)/%.o)
 CLI_OBJECTS := $(CLI_SOURCES:%.c=$(BUILD)/%.o)
+TORTURE_OBJECTS := $(TORTURE_SOURCES:%.c=$(BUILD)/%.o)
+FUZZ_OBJECTS := $(FUZZ_SOURCES:%.c=$(BUILD)/%.o)
+FUZZERS := $(FUZZ_SOURCES:tests/%.c=$(BUILD)/%)
 BENCH_OBJECTS := $(BENCH_SOURCES:%.c=$(BUILD)/%.o)
 BENCHES := $(BENCH_SOURCES:%.c=$(BUILD)/%)
 PLAIN_OBJECTS := $(TEST_SOURCES:%.c=$(BUILD)/plain/%.o)
@@ -173,6 +179,40 @@ tsan: ## run the tests under ThreadSanitizer (clang)
 run-sanitized: $(BUILD)/tests-plain $(BUILD)/ptrain
 	$(Q)$(TEST_ENVIRONMENT) CC='$(CC)' scripts/run-sanitized.sh $(SANITIZE) $(BUILD)/tests-plain
 
+# --- torture and fuzzing ---
+
+torture: ## kill, starve, interrupt and damage trainings; all must end alike (KILLS=2000)
+	$(Q)$(DEPS) --test
+	$(AGAIN) run-torture
+
+$(BUILD)/shim.so: tests/torture/shim.c
+	$(call say,LD,$@)
+	$(Q)$(CC) $(STANDARD) $(OPT) -g -fPIC -shared $(WARNINGS) $< -o $@ -ldl
+
+$(BUILD)/torture: $(TORTURE_OBJECTS) $(BUILD)/libptrain.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS_OURS) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
+
+run-torture: $(BUILD)/torture $(BUILD)/shim.so $(BUILD)/ptrain
+	$(Q)tests/torture/check-shim.sh $(BUILD)/ptrain $(abspath $(BUILD)/shim.so)
+	$(Q)$(BUILD)/torture $(BUILD)/ptrain $(abspath $(BUILD)/shim.so)
+
+# libFuzzer is clang's. The library is compiled so that it sees which branches an input takes.
+FUZZ_SECONDS ?= 60
+
+fuzz: ## fuzz every reader of files under ASan and UBSan, FUZZ_SECONDS (60) each
+	$(Q)scripts/install-deps.sh --test --sanitize
+	$(AGAIN) run-fuzz CC=clang SANITIZE=fuzzer-no-link,address,undefined OPT=-O1 \
+	    FUZZ_SECONDS='$(FUZZ_SECONDS)'
+
+$(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/libptrain.a
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS_OURS) -fsanitize=fuzzer $(CFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
+
+run-fuzz: $(FUZZERS)
+	$(Q)tests/fuzz/run.sh '$(FUZZ_SECONDS)' $(FUZZERS)
+
 # --- benchmarks ---
 
 $(BUILD)/bench/%: $(BUILD)/bench/%.o $(BUILD)/libptrain.a
@@ -221,7 +261,7 @@ build/lint/cppcheck: $(FORMATTED) .cppcheck-suppressions
 	    $(CPPFLAGS_OURS) $(LINTED)
 	@touch $@
 
-build/lint/shellcheck: $(wildcard scripts/*.sh) $(TEST_SCRIPTS) .ci/run
+build/lint/shellcheck: $(wildcard scripts/*.sh tests/*/*.sh) $(TEST_SCRIPTS) .ci/run
 	@mkdir -p $(@D)
 	$(call say,CHECK,shellcheck)
 	$(Q)shellcheck $^
@@ -256,9 +296,9 @@ help: ## list the targets
 	@echo 'Variables: CC=gcc|clang OPT=-O2 PREFIX=/usr/local DESTDIR= V=1 (show the commands)'
 
 FORCE:
-.PHONY: all run test mnist run-tests test-plain run-plain asan ubsan tsan run-sanitized bench \
-        bench-build run-bench format format-check lint run-lint install uninstall clean help FORCE
-.SECONDARY: $(BENCH_OBJECTS)
+.PHONY: all run test mnist run-tests test-plain run-plain asan ubsan tsan run-sanitized torture \
+        run-torture fuzz run-fuzz bench bench-build run-bench format format-check lint run-lint install uninstall clean help FORCE
+.SECONDARY: $(BENCH_OBJECTS) $(FUZZ_OBJECTS)
 
 -include $(LIB_OBJECTS:.o=.d) $(CLI_OBJECTS:.o=.d) $(PLAIN_OBJECTS:.o=.d) $(CRITERION_OBJECTS:.o=.d) \
-         $(BENCH_OBJECTS:.o=.d)
+         $(BENCH_OBJECTS:.o=.d) $(TORTURE_OBJECTS:.o=.d) $(FUZZ_OBJECTS:.o=.d)

@@ -226,6 +226,11 @@ static pt_status take_over(run *r, const pt_checkpoint *from, pt_error *err) {
             "cannot resume %s: in the checkpoint and in this config %s; restore these keys, "
             "or start anew with --out another folder",
             r->config->output.dir, difference);
+    if (from->step > r->config->train.iterations || from->last_row > from->step)
+        return pt_fail(err, PT_ERR_DATA,
+                       "cannot resume %s: its checkpoint claims iteration %llu and the row of %llu",
+                       r->config->output.dir, (unsigned long long)from->step,
+                       (unsigned long long)from->last_row);
     status = pt_restore_checkpoint(r->trainer, from, r->config->output.dir, err);
     r->last_row = from->last_row;
     r->loss_sum = from->loss_sum;
