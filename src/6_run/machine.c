@@ -1,6 +1,7 @@
 /* machine.c: the processor's name, its clock, and how fast it multiplies and waits. */
 #include "6_run/machine.h"
 
+#include "0_base/cores.h"
 #include "4_train/workers.h"
 #include "simd/fma_peak.h"
 

@@ -12,6 +12,8 @@ const pt_command pt_commands[] = {
      pt_gradcheck_command},
     {"verify", "CONFIG", "trains on every setting that must not matter and compares the models",
      pt_verify_command},
+    {"scale", "CONFIG", "trains on 1, 2, 4, ... threads by every schedule, and predicts for more",
+     pt_scale_command},
     {"graph", "CONFIG", "prints the computational graph as Graphviz DOT", pt_graph_command},
     {"reference", "", "prints the reference of every config key", pt_reference_command},
     {0},

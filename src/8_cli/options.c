@@ -58,12 +58,15 @@ static pt_status parse_options(int argc, char **argv, pt_options *o, pt_error *e
     for (int c; status == PT_OK && (c = getopt_long(argc, argv, ":t:s:o:qhV", names, NULL)) != -1;)
         switch (c) {
         case 't':
+            o->threads = optarg;
+            o->threads_at = o->override_count;
             status = add_short(o, "parallel.threads", optarg, err);
             break;
         case ISA:
             status = add_short(o, "parallel.isa", optarg, err);
             break;
         case 'o':
+            o->out = optarg;
             status = add_short(o, "output.dir", optarg, err);
             break;
         case 's':
@@ -122,6 +125,9 @@ pt_status pt_options_parse(int argc, char **argv, pt_options *o, pt_error *err) 
             at++;
             break;
         }
+    if (o->command->run == pt_scale_command && o->threads) /* a list, which is no key's value */
+        memmove(&o->override[o->threads_at], &o->override[o->threads_at + 1],
+                (--o->override_count - o->threads_at) * sizeof *o->override);
     if (o->command->run == pt_reference_command && at == argc)
         return PT_OK;
     if (at == argc)
@@ -153,10 +159,12 @@ void pt_print_help(void) {
         printf("  %-10s %-8s %s\n", pt_commands[i].name, pt_commands[i].arguments,
                pt_commands[i].summary);
     printf("\nOptions:\n"
-           "  -t, --threads N|auto       worker threads (auto: the cores this process may use)\n"
+           "  -t, --threads N|auto       worker threads (auto: the cores this process may use);\n"
+           "                             scale: those to compare, as 1,2,4\n"
            "      --isa NAME             auto, scalar, avx2 or avx512 (also: PTRAIN_ISA)\n"
            "  -s, --set SECTION.KEY=VAL  overrides a key of the config; may be repeated\n"
-           "  -o, --out DIR              the run's folder instead of [output] dir\n"
+           "  -o, --out DIR              the run's folder instead of [output] dir; scale: the\n"
+           "                             report's instead of build/scaling\n"
            "      --resume               goes on from the newest checkpoint in the run's folder\n"
            "      --profile              train: where the time went, by phase, layer and thread\n"
            "  -q, --quiet                no table, no progress bar\n"

@@ -20,6 +20,9 @@ typedef struct pt_options {
     size_t override_count;
     char *owned[MAX_OVERRIDES]; /* those made up here, to be freed */
     size_t owned_count;
+    const char *threads; /* --threads as given, or NULL: for scale a list, else also an override */
+    size_t threads_at;   /* index of that override */
+    const char *out;     /* --out, which is also an override of output.dir */
     bool quiet, resume, print_config, help, version;
     bool values;  /* graph --values */
     bool profile; /* train --profile */
@@ -49,6 +52,7 @@ int pt_train_command(const pt_options *options);
 int pt_gradcheck_command(const pt_options *options);
 int pt_graph_command(const pt_options *options);
 int pt_verify_command(const pt_options *options);
+int pt_scale_command(const pt_options *options);
 int pt_reference_command(const pt_options *options);
 
 #endif
