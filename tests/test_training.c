@@ -262,6 +262,42 @@ TEST(training, every_loss_and_sampling_is_the_same_on_every_setting) {
     check_same_everywhere(config, 9, "output");
 }
 
+/* Images as bytes may be trained on by their nonzero bytes alone; the same numbers from a CSV file
+ * are floats. Neither may change a bit. */
+TEST(training, bytes_and_floats_are_the_same) {
+    pt_text text = pt_toy_images_text(HIDDEN);
+    pt_toy bytes = pt_toy_make(pt_toy_config(text.s, NULL));
+    const pt_split *rows = &bytes.dataset->train;
+    const char *path = pt_path_in(pt_temp_folder(), "rows.csv");
+    FILE *csv = fopen(path, "w");
+    REQUIRE(csv != NULL);
+    for (size_t r = 0; r < rows->rows; r++) {
+        for (size_t c = 0; c < 144; c++) {
+            const float x = (float)((const uint8_t *)rows->features)[r * 144 + c] * (1.0f / 255);
+            fprintf(csv, "%.9g,", (double)x);
+        }
+        fprintf(csv, "%d\n", (int)rows->labels[r]);
+    }
+    REQUIRE(fclose(csv) == 0);
+    pt_toy floats = pt_toy_make(pt_toy_config(
+        text.s, "data.dataset=csv", "data.train_images=", "data.train_labels=", "data.test_images=",
+        "data.test_labels=", pt_textf("data.train_file=%s", path).s, NULL));
+    CHECK(bytes.dataset->element == PT_ELEMENT_U8 && floats.dataset->element == PT_ELEMENT_F32);
+    outcome first = train(bytes.config, bytes.dataset, 9), other;
+    setting s;
+    for (size_t i = 0; nth_setting(i, false, &s); i++) {
+        if (s.threads > 2)
+            continue;
+        apply(floats.config, &s);
+        other = train(floats.config, floats.dataset, 9);
+        CHECK_MSG(same(&first, &other), "floats differ from bytes with %s", describe(&s).s);
+        free_outcome(&other);
+    }
+    free_outcome(&first);
+    pt_toy_free(&bytes);
+    pt_toy_free(&floats);
+}
+
 /* Numbers that should change the result, so that the comparisons above can fail. */
 TEST(training, seed_and_shards_do_change_the_result) {
     static const char *const others[] = {"train.seed=2", "parallel.shards=5", "train.batch_size=31",
