@@ -153,14 +153,14 @@ static void remove_folder(const char *folder) {
     (void)rmdir(folder);
 }
 
-/* As many iterations as take the scalar kernels about a second (some 1 GFLOP), at least 3. */
+/* As many iterations as take the scalar kernels some tenths of a second (0.3 GFLOP), at least 3. */
 static pt_status choose_iterations(verification *v, pt_error *err) {
     pt_graph *graph;
     pt_status status = pt_graph_build(v->config, v->dataset, &graph, err);
     if (status != PT_OK)
         return status;
     double work = pt_graph_flops_training(graph) * (double)v->config->train.batch_size + 1e4;
-    uint64_t iterations = (uint64_t)(1e9 / work);
+    uint64_t iterations = (uint64_t)(3e8 / work);
     iterations = iterations < 3 ? 3 : iterations > 300 ? 300 : iterations;
     v->result->iterations =
         iterations < v->config->train.iterations ? iterations : v->config->train.iterations;

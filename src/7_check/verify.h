@@ -27,7 +27,7 @@ typedef struct pt_verify_result {
 } pt_verify_result;
 
 /* Runs the whole matrix; `report` is called once per row. Each run has as many iterations as take
- * the scalar kernels about a second, at most the config's. Temporary files go to $TMPDIR (or /tmp)
+ * the scalar kernels some tenths of a second, at most the config's. Temporary files go to $TMPDIR (or /tmp)
  * and are removed. PT_ERR_CHECK when any row differs. */
 pt_status pt_verify(const pt_config *config, const pt_dataset *dataset,
                     void (*report)(void *context, const pt_verify_row *row), void *context,
