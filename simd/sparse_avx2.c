@@ -86,50 +86,42 @@ static size_t count_nonzero_avx2(size_t n, const uint8_t *x) {
     return divide_up(n, 32) * 32 - zeros;
 }
 
-/* Shuffles that move the chosen ones of 4 numbers to the front: [mask][byte]. */
-#define NUMBER(i) 4 * (i), 4 * (i) + 1, 4 * (i) + 2, 4 * (i) + 3
-static const uint8_t front[16][16] = {
-    {0},
-    {NUMBER(0)},
-    {NUMBER(1)},
-    {NUMBER(0), NUMBER(1)},
-    {NUMBER(2)},
-    {NUMBER(0), NUMBER(2)},
-    {NUMBER(1), NUMBER(2)},
-    {NUMBER(0), NUMBER(1), NUMBER(2)},
-    {NUMBER(3)},
-    {NUMBER(0), NUMBER(3)},
-    {NUMBER(1), NUMBER(3)},
-    {NUMBER(0), NUMBER(1), NUMBER(3)},
-    {NUMBER(2), NUMBER(3)},
-    {NUMBER(0), NUMBER(2), NUMBER(3)},
-    {NUMBER(1), NUMBER(2), NUMBER(3)},
-    {NUMBER(0), NUMBER(1), NUMBER(2), NUMBER(3)},
-};
+/* front[mask]: which of 8 numbers to take so that those in the mask come first, in order. */
+static uint8_t front[256][8];
+
+static void fill_front(void) {
+    for (unsigned mask = 0; mask < 256; mask++) {
+        size_t count = 0;
+        for (uint8_t i = 0; i < 8; i++)
+            if (mask >> i & 1)
+                front[mask][count++] = i;
+    }
+}
 
 static size_t sparse_list_avx2(size_t n, const uint8_t *x, uint32_t *entry) {
     assert(n <= PT_SPARSE_MAX_COLUMNS);
     uint32_t *const start = entry;
-    __m128i column = _mm_slli_epi32(_mm_setr_epi32(0, 1, 2, 3), 8);
-    for (size_t i = 0; i < n; i += 4) {
-        uint32_t four = 0;
-        if (n - i >= 4)
-            memcpy(&four, x + i, 4);
-        else
-            memcpy(&four, x + i, n - i);
-        const __m128i bytes = _mm_cvtepu8_epi32(_mm_cvtsi32_si128((int)four));
-        const __m128i zero = _mm_cmpeq_epi32(bytes, _mm_setzero_si128());
-        const unsigned nonzero = ~(unsigned)_mm_movemask_ps(_mm_castsi128_ps(zero)) & 15;
-        const __m128i order = _mm_loadu_si128((const void *)front[nonzero]);
-        _mm_storeu_si128((void *)entry, _mm_shuffle_epi8(_mm_or_si128(bytes, column), order));
+    __m256i column = _mm256_slli_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), 8);
+    for (size_t i = 0; i < n; i += 8) {
+        uint8_t tail[8] = {0};
+        const void *from = x + i;
+        if (n - i < 8)
+            from = memcpy(tail, from, n - i);
+        const __m256i bytes = _mm256_cvtepu8_epi32(_mm_loadl_epi64(from));
+        const __m256i zero = _mm256_cmpeq_epi32(bytes, _mm256_setzero_si256());
+        const unsigned nonzero = ~(unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(zero)) & 255;
+        const __m256i order = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const void *)front[nonzero]));
+        _mm256_storeu_si256((void *)entry,
+                            _mm256_permutevar8x32_epi32(_mm256_or_si256(bytes, column), order));
         entry += _mm_popcnt_u32(nonzero);
-        column = _mm_add_epi32(column, _mm_set1_epi32(4 << 8));
+        column = _mm256_add_epi32(column, _mm256_set1_epi32(8 << 8));
     }
     *entry = UINT32_MAX;
     return (size_t)(entry - start);
 }
 
 void pt_sparse_init_avx2(pt_kernels *kernels) {
+    fill_front();
     kernels->count_nonzero = count_nonzero_avx2;
     kernels->sparse_list = sparse_list_avx2;
     kernels->sparse_scratch = sparse_scratch;

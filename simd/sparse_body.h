@@ -62,7 +62,7 @@ static size_t divide_up(size_t a, size_t b) {
     return (a + b - 1) / b;
 }
 
-/* Vectors of the next panel: as even as they go. */
+/* Vectors of the next panel, n columns from the end: panels are as even as they go. */
 static size_t panel_vectors(size_t n, size_t widest) {
     size_t vectors = divide_up(n, LANES);
     return divide_up(vectors, divide_up(vectors, widest));
@@ -105,7 +105,20 @@ typedef struct list_panel {
     float *c;
     size_t ldc;
     bool resume, finish; /* go on from C; add +0.0f at the end */
+    const float *next;   /* rows of B that will be packed next, to be in L2 by then */
+    size_t next_rows, next_ldb;
 } list_panel;
+
+/* Row i of C prefetches its share of the next block. */
+static ALWAYS_INLINE void prefetch_next(const list_panel *p, size_t vectors, size_t i) {
+    const size_t share = divide_up(p->next_rows, p->rows);
+    const size_t end = min_size((i + 1) * share, p->next_rows);
+    for (size_t r = i * share; r < end; r++) {
+        UNROLL
+        for (size_t v = 0; v < vectors * LANES; v += LINE)
+            __builtin_prefetch(p->next + r * p->next_ldb + v, 0, 2);
+    }
+}
 
 static ALWAYS_INLINE void add_entry(const list_panel *p, size_t vectors, vec_mask last,
                                     uint32_t entry, vec acc[]) {
@@ -133,6 +146,8 @@ static ALWAYS_INLINE void start_row(const list_panel *p, size_t vectors, vec_mas
 
 static ALWAYS_INLINE void finish_row(const list_panel *p, size_t vectors, vec_mask last, size_t i,
                                      const uint32_t *entry, vec acc[]) {
+    if (p->next_rows)
+        prefetch_next(p, vectors, i);
     const uint32_t limit = p->limit;
     uint32_t e = *entry;
     while (e < limit) {
@@ -198,7 +213,7 @@ static const walk_function walk_functions[LIST_VECTORS + 1] = {
 /* Rows of B in a block of the forward product. */
 static size_t list_block(size_t vectors, size_t k) {
     const size_t limit = LIST_BLOCK / (vectors * LANES * sizeof(float));
-    return divide_up(k, divide_up(k, limit));
+    return k > limit ? divide_up(k, divide_up(k, limit)) : k;
 }
 
 static void sparse_nn(size_t m, size_t n, size_t k, const pt_sparse_row *a, const float *value,
@@ -207,11 +222,13 @@ static void sparse_nn(size_t m, size_t n, size_t k, const pt_sparse_row *a, cons
     assert(k <= PT_SPARSE_MAX_COLUMNS);
     if (m == 0 || n == 0)
         return;
-    const size_t vectors = panel_vectors(n, LIST_VECTORS), width = vectors * LANES;
-    const size_t block = k > 0 ? list_block(vectors, k) : 1;
-    const bool pack = m >= PACK_ROWS && n > width && ldb % PACK_STRIDE == 0;
     const uint32_t *entry[LIST_ROWS];
+    size_t width;
     for (size_t j = 0; j < n; j += width) {
+        const size_t vectors = panel_vectors(n - j, LIST_VECTORS);
+        width = vectors * LANES;
+        const size_t block = list_block(vectors, k);
+        const bool pack = m >= PACK_ROWS && n > width && ldb % PACK_STRIDE == 0;
         for (size_t i = 0; i < m; i += LIST_ROWS) {
             list_panel p = {.rows = min_size(m - i, LIST_ROWS),
                             .columns = min_size(n - j, width),
@@ -231,12 +248,16 @@ static void sparse_nn(size_t m, size_t n, size_t k, const pt_sparse_row *a, cons
                 p.b = b + j;
                 p.ldb = ldb;
                 if (pack) {
+                    const bool more = l + rows < k;
+                    p.next = more ? b + (l + rows) * ldb + j : b + j + width;
+                    p.next_rows = more || j + width < n ? min_size(block, k - l) : 0;
+                    p.next_ldb = ldb;
                     pack_panel(rows, p.columns, b + l * ldb + j, ldb, scratch, width);
                     /* where row 0 would be */
                     p.b = (const float *)((uintptr_t)scratch - l * width * sizeof(float));
                     p.ldb = width;
                 }
-                walk_functions[divide_up(p.columns, LANES)](&p);
+                walk_functions[vectors](&p);
                 l += rows;
             } while (l < k);
         }
@@ -258,29 +279,32 @@ typedef struct tile_row {
     size_t ldc;
 } tile_row;
 
-/* The columns x .. x + columns - 1 of A (x counts from those copied), rows as `masks` says. */
+/* `columns` columns of A, whose first byte in the first row is *copy. */
 static ALWAYS_INLINE void sum_tile(const tile_row *t, size_t columns, size_t vectors, vec_mask last,
                                    const uint64_t *masks, const uint8_t *copy, float *c) {
     vec stack[PT_MAX_SHARD_DEPTH][GROUP * TILE_VECTORS], acc[GROUP * TILE_VECTORS];
     const pt_shards *shards = t->shards;
-    const float *value = t->value, *b = t->b;
+    const float *const value = t->value, *b = t->b;
     const size_t ldb = t->ldb, accumulators = columns * vectors;
     size_t depth = 0;
     bool lower_is_shard = false;
+    UNROLL
+    for (size_t i = 0; i < columns; i++) {
+        UNROLL
+        for (size_t v = 0; v < vectors * LANES; v += LINE)
+            __builtin_prefetch(c + i * t->ldc + v, 1, 3);
+    }
     for (size_t s = 0;; s++) {
         size_t merges = shards->merges[s];
         UNROLL
         for (size_t x = 0; x < accumulators; x++)
             acc[x] = vec_zero();
-        const size_t end = shards->row[s + 1] - shards->row[0];
-        for (size_t row = shards->row[s] - shards->row[0]; row < end; row += WORD) {
-            const uint8_t *const word_copy = copy + row * CHUNK;
-            const float *const word_b = b + row * ldb;
+        for (size_t left = shards->row[s + 1] - shards->row[s]; left > 0;) {
             for (uint64_t mask = *masks++; mask; mask &= mask - 1) {
-                const size_t r = (size_t)__builtin_ctzll(mask);
-                const uint8_t *const bytes = word_copy + r * CHUNK;
+                const size_t r = (unsigned)__builtin_ctzll(mask);
+                const uint8_t *const bytes = copy + r * CHUNK;
                 vec bv[TILE_VECTORS];
-                load_row(vectors, last, word_b + r * ldb, bv);
+                load_row(vectors, last, b + r * ldb, bv);
                 UNROLL
                 for (size_t i = 0; i < columns; i++) {
                     const vec x = vec_set(value[bytes[i]]);
@@ -289,6 +313,10 @@ static ALWAYS_INLINE void sum_tile(const tile_row *t, size_t columns, size_t vec
                         acc[i * vectors + v] = vec_fma(x, bv[v], acc[i * vectors + v]);
                 }
             }
+            const size_t rows = min_size(left, WORD);
+            copy += rows * CHUNK;
+            b += rows * ldb;
+            left -= rows;
         }
         /* As in gemm_tile_body.h: of two shards merged with each other, only the lower one needs
          * its +0.0f. */
@@ -409,17 +437,19 @@ static void sparse_tn(size_t begin, size_t end, size_t n, const pt_shards *shard
         return;
     const size_t first = shards->row[0], rows = shards->row[shards->count] - first;
     const size_t words = count_words(shards), block = copy_columns(rows, end - begin);
-    const size_t width = panel_vectors(n, TILE_VECTORS) * LANES;
     uint8_t *copy = scratch;
     uint64_t *masks = (uint64_t *)(void *)(copy + rows * block);
     float *panel =
         (float *)(void *)((char *)masks + align_up(block / GROUP * words * sizeof *masks));
-    const bool pack = n > width && ldb % PACK_STRIDE == 0;
+    const bool pack = n > TILE_VECTORS * LANES && ldb % PACK_STRIDE == 0;
     b += first * ldb;
     for (size_t from = begin; from < end; from += block) {
         const size_t to = min_size(from + block, end);
         prepare_tiles(shards, a, from, to, words, copy, masks);
+        size_t width;
         for (size_t j = 0; j < n; j += width) {
+            const size_t vectors = panel_vectors(n - j, TILE_VECTORS);
+            width = vectors * LANES;
             tile_row t = {.columns = min_size(n - j, width),
                           .shards = shards,
                           .words = words,
@@ -435,7 +465,7 @@ static void sparse_tn(size_t begin, size_t end, size_t n, const pt_shards *shard
                 t.b = panel;
                 t.ldb = width;
             }
-            tiles_functions[divide_up(t.columns, LANES)](&t, from, to);
+            tiles_functions[vectors](&t, from, to);
         }
     }
 }
