@@ -89,8 +89,9 @@ run: ## install what is missing, fetch MNIST, build, train configs/mnist.ini
 	$(AGAIN) all
 	$(Q)./ptrain configs/mnist.ini
 
-test: ## install what is missing, build, run all tests (Criterion, then the scripts)
-	$(Q)$(DEPS) --test
+test: ## install what is missing, fetch MNIST, build, run all tests (Criterion, then the scripts)
+	$(Q)$(DEPS) --test --data
+	$(Q)scripts/fetch-mnist.sh $(MNIST_DIR)
 	$(AGAIN) run-tests
 
 mnist: ## fetch MNIST into data/mnist
@@ -219,7 +220,7 @@ $(BUILD)/bench/%: $(BUILD)/bench/%.o $(BUILD)/libptrain.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS_OURS) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
 
-bench: ## time the kernels; tables also in build/bench/
+bench: ## time every kernel; tables also in build/bench/
 	$(Q)$(DEPS)
 	$(AGAIN) run-bench
 

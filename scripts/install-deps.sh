@@ -19,7 +19,7 @@ build    <stdlib.h>               libc6-dev       glibc-devel          glibc    
 build    make                     make            make                 make          make
 build    pkg-config               pkg-config      pkgconf-pkg-config   pkgconf       pkg-config
 build    <ini.h>                  libinih-dev     inih-devel           libinih       libinih-devel
-build    <jansson.h>              libjansson-dev  jansson-devel        jansson       libjansson-devel
+test     <jansson.h>              libjansson-dev  jansson-devel        jansson       libjansson-devel
 build    <sha256.h>               libmd-dev       libmd-devel          libmd         libmd-devel
 build    <csv.h>                  libcsv-dev      libcsv-devel         libcsv        libcsv-devel
 build    <zlib.h>                 zlib1g-dev      zlib-devel           zlib          zlib-devel

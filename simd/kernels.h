@@ -33,8 +33,8 @@ enum { PT_MAX_SHARDS = 256, PT_REDUCTION_LANES = 16 };
  * been added to a stack of partial sums, the two topmost are added (the lower one first) merges[s]
  * times. After the last shard exactly one sum is left. */
 typedef struct pt_shards {
-    size_t count;         /* number of shards, 1 .. PT_MAX_SHARDS */
-    const uint32_t *row;  /* count + 1 row offsets, ascending; a shard may be empty (its sum is +0) */
+    size_t count;          /* number of shards, 1 .. PT_MAX_SHARDS */
+    const uint32_t *row;   /* count + 1 row offsets, ascending; an empty shard sums to +0 */
     const uint8_t *merges; /* count entries */
 } pt_shards;
 
@@ -110,17 +110,19 @@ typedef struct pt_kernels {
     size_t (*sparse_list)(size_t n, const uint8_t *x, uint32_t *entry);
 
     /* Elementwise, n contiguous floats, in place allowed (y == x, dx == dy). */
-    void (*relu_forward)(size_t n, const float *x, float *y);     /* y = x > 0 ? x : +0 (NaN: NaN) */
+    void (*relu_forward)(size_t n, const float *x, float *y); /* y = x > 0 ? x : +0 (NaN: NaN) */
     void (*relu_backward)(size_t n, const float *y, const float *dy, float *dx); /* y>0 ? dy : +0 */
-    void (*sigmoid_forward)(size_t n, const float *x, float *y);  /* 1 / (1 + exp(-x)) */
-    void (*sigmoid_backward)(size_t n, const float *y, const float *dy, float *dx); /* dy (y (1-y)) */
+    void (*sigmoid_forward)(size_t n, const float *x, float *y); /* 1 / (1 + exp(-x)) */
+    /* dy (y (1 - y)) */
+    void (*sigmoid_backward)(size_t n, const float *y, const float *dy, float *dx);
     void (*tanh_forward)(size_t n, const float *x, float *y);
-    void (*tanh_backward)(size_t n, const float *y, const float *dy, float *dx); /* dy fma(-y,y,1) */
+    /* dy fma(-y, y, 1) */
+    void (*tanh_backward)(size_t n, const float *y, const float *dy, float *dx);
     void (*exp_forward)(size_t n, const float *x, float *y); /* 0 below -87.3, inf above 88.7 */
     void (*log_forward)(size_t n, const float *x, float *y); /* x <= 0: -inf for 0, NaN below */
-    void (*add)(size_t n, const float *a, const float *b, float *y);  /* y = a + b */
+    void (*add)(size_t n, const float *a, const float *b, float *y);      /* y = a + b */
     void (*multiply)(size_t n, const float *a, const float *b, float *y); /* y = a * b */
-    void (*scale)(size_t n, float factor, const float *x, float *y);  /* y = factor * x */
+    void (*scale)(size_t n, float factor, const float *x, float *y);      /* y = factor * x */
 
     /* Pixels to numbers: y = fma((float)x, scale, offset). */
     void (*u8_to_float)(size_t n, const uint8_t *x, float scale, float offset, float *y);

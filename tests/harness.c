@@ -55,7 +55,8 @@ bool pt_check_int(long long actual, long long expected, const char *what, const 
 bool pt_check_string(const char *actual, const char *expected, const char *what, const char *file,
                      int line) {
     return pt_check(actual && strcmp(actual, expected) == 0, file, line,
-                    "%s is\n  \"%s\"\nexpected\n  \"%s\"", what, actual ? actual : "(null)", expected);
+                    "%s is\n  \"%s\"\nexpected\n  \"%s\"", what, actual ? actual : "(null)",
+                    expected);
 }
 
 bool pt_check_contains(const char *text, const char *part, const char *what, const char *file,
@@ -194,8 +195,8 @@ pt_run_result pt_run_ptrain(const char *first_argument, ...) {
     waitpid(child, &status, 0);
     close(fd[0]);
     close(fd[1]);
-    pt_run_result result = {.status = WIFSIGNALED(status) ? 128 + WTERMSIG(status)
-                                                          : WEXITSTATUS(status)};
+    pt_run_result result = {.status =
+                                WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status)};
     result.out = pt_read_file(name[0], NULL);
     result.err = pt_read_file(name[1], NULL);
     unlink(name[0]);

@@ -20,7 +20,7 @@ bool pt_check(bool ok, const char *file, int line, const char *format, ...)
 /* Ends the running test at once. */
 _Noreturn void pt_abandon_test(void);
 
-#define CHECK(condition) pt_check((condition), __FILE__, __LINE__, "%s", #condition)
+#define CHECK(condition)          pt_check((condition), __FILE__, __LINE__, "%s", #condition)
 #define CHECK_MSG(condition, ...) pt_check((condition), __FILE__, __LINE__, __VA_ARGS__)
 /* Ends the test when it fails: for what later lines build on. */
 #define REQUIRE(condition)                                                                         \
@@ -35,7 +35,8 @@ _Noreturn void pt_abandon_test(void);
     } while (0)
 #define CHECK_INT(actual, expected)                                                                \
     pt_check_int((long long)(actual), (long long)(expected), #actual, __FILE__, __LINE__)
-#define CHECK_STR(actual, expected) pt_check_string((actual), (expected), #actual, __FILE__, __LINE__)
+#define CHECK_STR(actual, expected)                                                                \
+    pt_check_string((actual), (expected), #actual, __FILE__, __LINE__)
 #define CHECK_CONTAINS(text, part) pt_check_contains((text), (part), #text, __FILE__, __LINE__)
 bool pt_check_int(long long actual, long long expected, const char *what, const char *file,
                   int line);
@@ -82,8 +83,8 @@ char *pt_read_file(const char *path, size_t *size);
 bool pt_file_exists(const char *path);
 
 typedef struct pt_run_result {
-    int status;       /* exit status, or 128 + signal */
-    char *out, *err;  /* what it printed; freed when the test ends */
+    int status;      /* exit status, or 128 + signal */
+    char *out, *err; /* what it printed; freed when the test ends */
 } pt_run_result;
 /* Runs the ptrain binary of this build (environment PT_BINARY, else ./ptrain) with the given
  * arguments, NULL-terminated, from the project's top folder. */

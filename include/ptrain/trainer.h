@@ -27,8 +27,8 @@ typedef struct pt_trainer pt_trainer;
 enum { PT_SHA256_TEXT_SIZE = 65 }; /* 64 hexadecimal digits and a NUL */
 
 /* Builds the graph and draws the initial parameters. Errors: PT_ERR_CONFIG, PT_ERR_MEMORY. */
-pt_status pt_trainer_create(const pt_config *config, const pt_dataset *dataset, pt_trainer **trainer,
-                            pt_error *err);
+pt_status pt_trainer_create(const pt_config *config, const pt_dataset *dataset,
+                            pt_trainer **trainer, pt_error *err);
 void pt_trainer_free(pt_trainer *trainer);
 
 /* Trains for `iterations` mini-batches. PT_ERR_DIVERGED: the loss of the next mini-batch is not
@@ -52,8 +52,8 @@ pt_status pt_trainer_evaluate(pt_trainer *trainer, pt_split_name split, double *
 
 /* Outputs [rows x pt_trainer_outputs] of the network for features [rows x pt_dataset_columns] (as
  * numbers, after normalisation), both contiguous. */
-pt_status pt_trainer_predict(pt_trainer *trainer, const float *features, size_t rows, float *outputs,
-                             pt_error *err);
+pt_status pt_trainer_predict(pt_trainer *trainer, const float *features, size_t rows,
+                             float *outputs, pt_error *err);
 size_t pt_trainer_outputs(const pt_trainer *trainer);
 /* Trainable numbers of the network. */
 size_t pt_trainer_parameters(const pt_trainer *trainer);

@@ -2,10 +2,12 @@
  *
  *   softmax_cross_entropy  L = log sum_j exp(x_j) - x_label      dx = softmax(x) - onehot(label)
  *                          (Saito, section 5.6.3: "y - t")
- *   mean_squared_error     L = 1/2 sum_j (x_j - t_j)^2           dx = x - t   (Saito,
- * section 4.2.1) output                 L = sum_j x_j                         dx = 1 the graph's
- * own output is the loss, as in the book's shop (section 5.1) Each dx is multiplied by `factor`,
- * one over the batch size.
+ *   mean_squared_error     L = 1/2 sum_j (x_j - t_j)^2           dx = x - t
+ *                          (Saito, section 4.2.1)
+ *   output                 L = sum_j x_j                         dx = 1
+ *                          the graph's own output is the loss, as in the book's shop (section 5.1)
+ *
+ * Each dx is multiplied by `factor`, one over the batch size.
  */
 #include "3_graph/loss.h"
 
