@@ -33,7 +33,7 @@ void pt_trainer_free(pt_trainer *trainer);
 
 /* Trains for `iterations` mini-batches. PT_ERR_DIVERGED: the loss of the next mini-batch is not
  * finite; the parameters are those before it. PT_ERR_INTERRUPTED: a stop was requested; the
- * iteration under way was finished. */
+ * iteration under way was finished, and the next call goes on. */
 pt_status pt_trainer_run(pt_trainer *trainer, uint64_t iterations, pt_error *err);
 
 /* Iterations done so far. */

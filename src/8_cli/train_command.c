@@ -113,6 +113,8 @@ int pt_train_command(const pt_options *options) {
     const struct sigaction action = {.sa_handler = on_signal};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGHUP, &action, NULL);
+    signal(SIGXFSZ, SIG_IGN); /* a file too large is then an error of the write, told like others */
     /* A reader of the table that goes away (`| head`) must not end the training. */
     sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
 
