@@ -43,17 +43,15 @@ static inline vec vec_add(vec a, vec b) {
     return _mm256_add_ps(a, b);
 }
 
-#define TILE_LIST(X)                                                                               \
-    X(1, 8)                                                                                        \
-    X(2, 8)                                                                                        \
-    X(3, 8)                                                                                        \
-    X(4, 8)                                                                                        \
-    X(5, 8)                                                                                        \
-    X(6, 8)                                                                                        \
-    X(7, 8)                                                                                        \
-    X(8, 8)                                                                                        \
-    X(9, 8) X(10, 8) X(11, 8) X(12, 8) X(1, 16) X(2, 16) X(3, 16) X(4, 16) X(5, 16) X(6, 16)       \
-        X(1, 24) X(2, 24) X(3, 24) X(4, 24) X(1, 32) X(2, 32)
+/* A row per width. */
+/* clang-format off */
+#define TILE_LIST(X)                                                                              \
+    X(1, 8) X(2, 8) X(3, 8) X(4, 8) X(5, 8) X(6, 8) X(7, 8) X(8, 8) X(9, 8) X(10, 8) X(11, 8)     \
+    X(12, 8)                                                                                      \
+    X(1, 16) X(2, 16) X(3, 16) X(4, 16) X(5, 16) X(6, 16)                                         \
+    X(1, 24) X(2, 24) X(3, 24) X(4, 24)                                                           \
+    X(1, 32) X(2, 32)
+/* clang-format on */
 
 #include "simd/gemm_tile_body.h"
 
