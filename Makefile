@@ -42,10 +42,12 @@ PACKAGES := inih libmd zlib
 LIBS := $(or $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null),-linih -lmd -lz) -lcsv -lm
 TEST_LIBS := $(or $(shell $(PKG_CONFIG) --libs jansson 2>/dev/null),-ljansson)
 
-# Only files of an instruction set get its flags; only one file knows OpenMP.
+# Only files of an instruction set get its flags; only one file knows OpenMP. Kernels read no files:
+# instrumenting them for the fuzzers would take minutes.
 flags_of = $(if $(findstring _avx512,$(1)),-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma) \
            $(if $(findstring _avx2,$(1)),-mavx2 -mfma) \
-           $(if $(findstring 4_train/workers,$(1)),-fopenmp)
+           $(if $(findstring 4_train/workers,$(1)),-fopenmp) \
+           $(if $(findstring fuzzer,$(SANITIZE)),$(if $(filter simd/%,$(1)),-fno-sanitize=all))
 
 # One build folder per compiler and flags, so that objects of different builds never mix.
 FLAGS_HASH := $(shell echo '$(CC) $(CFLAGS_OURS) $(CFLAGS) $(CPPFLAGS) $(LDFLAGS_OURS) $(LDFLAGS)' \
@@ -230,6 +232,21 @@ run-bench: bench-build
 	@mkdir -p build/bench
 	$(Q)for bench in $(BENCHES); do $$bench | tee build/bench/$$(basename $$bench).txt; done
 
+# The chart wants gnuplot and the comparison its peers: both go on without what cannot be had.
+scaling: ## threads and schedules side by side, and predictions; tables and charts in build/scaling/
+	$(Q)$(DEPS) --data
+	$(Q)scripts/install-deps.sh --bench || true
+	$(Q)scripts/fetch-mnist.sh $(MNIST_DIR)
+	$(AGAIN) ptrain
+	$(Q)./ptrain scale configs/mnist.ini
+	$(Q)./ptrain scale configs/mnist-wide.ini
+
+compare: ## ptrain beside NumPy, PyTorch and Eigen; tables also in build/bench/compare.json
+	$(Q)$(DEPS) --data
+	$(Q)scripts/fetch-mnist.sh $(MNIST_DIR)
+	$(AGAIN) ptrain
+	$(Q)bench/compare.py $(COMPARE)
+
 # --- style and static analysis ---
 
 format: ## format all C files in place
@@ -298,7 +315,8 @@ help: ## list the targets
 
 FORCE:
 .PHONY: all run test mnist run-tests test-plain run-plain asan ubsan tsan run-sanitized torture \
-        run-torture fuzz run-fuzz bench bench-build run-bench format format-check lint run-lint install uninstall clean help FORCE
+        run-torture fuzz run-fuzz bench bench-build run-bench scaling compare \
+        format format-check lint run-lint install uninstall clean help FORCE
 .SECONDARY: $(BENCH_OBJECTS) $(FUZZ_OBJECTS)
 
 -include $(LIB_OBJECTS:.o=.d) $(CLI_OBJECTS:.o=.d) $(PLAIN_OBJECTS:.o=.d) $(CRITERION_OBJECTS:.o=.d) \

@@ -255,6 +255,7 @@ TEST(safetensors, hostile_headers_are_refused) {
         {"{\"a\":{\"dtype\":32}}", 0, "byte 22: expected a string"},
         {"{\"a\":{\"dtype\":\"F64\"}}", 0, "byte 22: dtype is F64, only F32 is read"},
         {"{\"a\":{\"dtype\":\"f32\"}}", 0, "dtype is f32"},
+        {"{\"a\":{\"dtype\":\"F\\n32\"}}", 0, "dtype is F?32"}, /* found by fuzzing */
         {"{\"a\":{\"dtype\":\"a type of a very long name, indeed\"}}", 0, "dtype is unknown"},
         {"{\"a\":{\"shape\":1}}", 0, "expected '['"},
         {"{\"a\":{\"shape\":[1 2]}}", 0, "expected ']'"},

@@ -145,8 +145,10 @@ static pt_status read_tensor(walk *w, char *name) {
         if (key == DTYPE) {
             if (!short_string(w, word))
                 return refuse_here(w);
+            char shown[48];
             if (strcmp(word, "F32") != 0)
-                return refuse(w, at, "dtype is %s, only F32 is read", *word ? word : "unknown");
+                return refuse(w, at, "dtype is %s, only F32 is read",
+                              *word ? printable(word, shown) : "unknown");
         } else if (key == SHAPE) {
             status = read_numbers(w, tensor.shape, PT_SAFETENSORS_MAX_RANK, &tensor.rank, "shape");
         } else {
