@@ -233,7 +233,7 @@ run-bench: bench-build
 	$(Q)for bench in $(BENCHES); do $$bench | tee build/bench/$$(basename $$bench).txt; done
 
 # The chart wants gnuplot and the comparison its peers: both go on without what cannot be had.
-scaling: ## threads and schedules side by side, and predictions; tables and charts in build/scaling/
+scaling: ## time threads and schedules, predict more cores; tables, charts in build/scaling/
 	$(Q)$(DEPS) --data
 	$(Q)scripts/install-deps.sh --bench || true
 	$(Q)scripts/fetch-mnist.sh $(MNIST_DIR)

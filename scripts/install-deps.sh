@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # install-deps.sh: installs what a task needs and this machine lacks. Silent when nothing is missing.
 #
-# Usage: scripts/install-deps.sh [--data] [--test] [--lint] [--sanitize] [--fuzz] [--all] [--list]
+# Usage: scripts/install-deps.sh [--data] [--test] [--lint] [--sanitize] [--fuzz] [--bench]
+#        [--all] [--list]
 # What building needs is always included. --list prints the missing packages instead of installing.
 #
 # Installs by apt-get as root, or through sudo where that asks no password or a person can type it;
@@ -35,14 +36,15 @@ sanitize <omp.h>:clang            libomp-dev      libomp-devel         openmp   
 sanitize strace                   strace          strace               strace        strace
 sanitize valgrind                 valgrind        valgrind             valgrind      valgrind
 fuzz     clang                    clang           clang                clang         clang
+bench    gnuplot                  gnuplot-nox     gnuplot              gnuplot       gnuplot
 '
 
 wanted=" build "
 list_only=0
 for argument in "$@"; do
     case $argument in
-    --data | --test | --lint | --sanitize | --fuzz) wanted+="${argument#--} " ;;
-    --all) wanted=" build data test lint sanitize fuzz " ;;
+    --data | --test | --lint | --sanitize | --fuzz | --bench) wanted+="${argument#--} " ;;
+    --all) wanted=" build data test lint sanitize fuzz bench " ;;
     --list) list_only=1 ;;
     -h | --help)
         usage
