@@ -5,7 +5,8 @@
 static double share(size_t pieces, size_t threads) {
     if (pieces == 0)
         return 1;
-    return (double)((pieces + threads - 1) / threads) / (double)pieces;
+    const size_t most = (pieces + threads - 1) / threads;
+    return (double)most / (double)pieces;
 }
 
 static double compute(const pt_scale_model *m, pt_schedule schedule, size_t threads) {
