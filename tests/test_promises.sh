@@ -3,7 +3,7 @@
 #
 # Needs data/mnist and a built ./ptrain (environment PT_BINARY: another one). Prints "N passed, N failed".
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 
 ptrain=${PT_BINARY:-./ptrain}
 folder=$(mktemp -d)

@@ -13,8 +13,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-extern char **environ;
-
 enum { MOST_PREDICTED = 128 };
 
 const size_t pt_scale_predicted[] = {4, 8, 16, 32, 64, MOST_PREDICTED, 0};
