@@ -15,11 +15,11 @@
  * Forward. A row of C is a sum of rows of B, one for each entry of the row's list. The row of C
  * stays in registers, B's rows come from L1 or L2: per entry one load of the entry, one broadcast
  * of its value and one load per vector. An FMA waits 4 cycles for the one before it in the same
- * chain, so up to 4 vectors wide two rows are walked side by side. Where a panel of B is much
- * larger than L1, its rows are walked in blocks, over all rows of C; the end of a block in a list
- * is found by comparing entries (a list ends with a number larger than any entry). Blocks much
- * smaller than L2 would cost more in mispredicted loop ends (once for each row and block) than they
- * save.
+ * chain, so up to 4 vectors wide two rows are walked side by side. B's rows are walked in blocks,
+ * over all rows of C; where a block ends in a list is found by comparing entries (a list ends with
+ * a number larger than any entry). Each (row, block) costs a mispredicted loop end, so blocks are
+ * larger than L1: their often used rows still fit. Panels of a B so wide that its rows would share
+ * few sets of L1 are copied block by block, the next block prefetched meanwhile.
  *
  * Gradient. A tile of GROUP columns of A by up to TILE_VECTORS vectors of B is summed in registers
  * over those rows that are not zero in all of these columns. Neighbouring pixels are zero together:
