@@ -5,6 +5,7 @@
 #include "4_train/workers.h"
 #include "simd/fma_peak.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -33,13 +34,29 @@ static double now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* Both clocks at one moment: of a few readings the one that took least, since a thread may be
+ * stopped between the two. */
+static void read_clocks(double *seconds, double *ticks) {
+    uint64_t least = UINT64_MAX;
+    for (int i = 0; i < 10; i++) {
+        const uint64_t before = __rdtsc();
+        const double time = now();
+        const uint64_t took = __rdtsc() - before;
+        if (took >= least)
+            continue;
+        least = took;
+        *seconds = time;
+        *ticks = (double)before + (double)took / 2;
+    }
+}
+
 double pt_ticks_per_second(void) {
-    const double start = now();
-    const unsigned long long ticks = __rdtsc();
-    double seconds;
-    while ((seconds = now() - start) < 20e-3)
-        continue;
-    return (double)(__rdtsc() - ticks) / seconds;
+    double start, first, seconds, ticks;
+    read_clocks(&start, &first);
+    do
+        read_clocks(&seconds, &ticks);
+    while (seconds - start < 20e-3);
+    return (ticks - first) / (seconds - start);
 }
 
 enum { MOST_THREADS = 1024 };

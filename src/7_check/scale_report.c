@@ -64,7 +64,7 @@ static void write_row(pt_string *out, const pt_scale_row *row) {
 static void write_model(pt_string *out, const pt_scale_model *m) {
     pt_string_add(out,
                   "{\"calibrated_on_threads\": %zu, \"batch_size\": %zu, \"shards\": %zu, "
-                  "\"slices\": %zu, \"most_columns_threads\": %zu",
+                  "\"parameter_slices\": %zu, \"most_columns_threads\": %zu",
                   m->threads, m->batch_size, m->shards, m->slices, m->most_columns);
     field(out, "barrier_seconds", m->barrier);
     for (int s = PT_SCHEDULE_PER_THREAD; s < PT_SCHEDULES; s++) {
