@@ -394,7 +394,7 @@ pt_status pt_safetensors_parse(const void *bytes, size_t size, const char *name,
     *result = NULL;
     if (size < PREFIX)
         return too_short(name, size, err);
-    size_t header_size;
+    size_t header_size = 0;
     pt_safetensors *file = NULL;
     pt_status status = header_length(bytes, size, name, &header_size, err);
     if (status == PT_OK)

@@ -51,7 +51,7 @@ static void read_clocks(double *seconds, double *ticks) {
 }
 
 double pt_ticks_per_second(void) {
-    double start, first, seconds, ticks;
+    double start = 0, first = 0, seconds = 0, ticks = 0;
     read_clocks(&start, &first);
     do
         read_clocks(&seconds, &ticks);
