@@ -38,6 +38,7 @@ static double now(void) {
  * stopped between the two. */
 static void read_clocks(double *seconds, double *ticks) {
     uint64_t least = UINT64_MAX;
+    *seconds = *ticks = 0;
     for (int i = 0; i < 10; i++) {
         const uint64_t before = __rdtsc();
         const double time = now();
