@@ -333,3 +333,19 @@ const char *lab_inspect(const bench *b, const plan *p, bool finished) {
             wrong = complain(files[i], "is missing");
     return wrong;
 }
+
+const char *lab_because(const char *what, const outcome *o) {
+    static char text[LAB_TEXT + 2 * 1024 + LAB_PATH];
+    snprintf(text, sizeof text, "%s (status %d%s%s)\n%s", what, o->status,
+             o->fault[0] ? ", fault at " : "", o->fault, o->err);
+    return text;
+}
+
+const char *lab_finish(bench *b, const plan *p, bool resume) {
+    outcome o;
+    lab_run(b, &(start){.plan = p, .resume = resume, .vary = true}, &o);
+    if (o.status != 0)
+        return lab_because(resume ? "does not resume" : "does not start anew", &o);
+    const char *wrong = lab_inspect(b, p, true);
+    return wrong ? lab_because(wrong, &o) : NULL;
+}

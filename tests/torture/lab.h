@@ -61,6 +61,12 @@ void lab_run(bench *b, const start *s, outcome *result);
  * in static storage. With `finished` it must equal the reference, and hold nothing else. */
 const char *lab_inspect(const bench *b, const plan *p, bool finished);
 
+/* Resumes, or starts anew, and lets the training finish: NULL, or what is then not as in the
+ * reference. */
+const char *lab_finish(bench *b, const plan *p, bool resume);
+/* `what`, with the status, the fault and what ptrain said; in static storage. */
+const char *lab_because(const char *what, const outcome *o);
+
 /* Files. All end the program on errors that have nothing to do with ptrain. */
 void lab_remove(const char *folder); /* with all that is in it; need not exist */
 void lab_copy(const char *from, const char *to);
