@@ -123,7 +123,7 @@ static void run(product what, const pt_kernels *kernels, const operands *o,
                 const pt_sparse_row *a) {
     if (what == SPARSE_FORWARD) {
         kernels->sparse_nn(o->rows, o->units, COLUMNS, a, o->value, o->weight, o->ld, o->bias,
-                           o->out, o->ld, o->scratch);
+                           o->out, o->ld, NULL, o->scratch);
     } else if (what == DENSE_FORWARD) {
         kernels->sgemm_nn(o->rows, o->units, COLUMNS, o->dense, COLUMNS, o->weight, o->ld, o->bias,
                           o->out, o->ld, o->scratch);

@@ -6,6 +6,7 @@
 #include "simd/kernels.h"
 
 #include <cpuid.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -25,7 +26,7 @@ static bool has_all(unsigned set, unsigned wanted) {
     return (set & wanted) == wanted;
 }
 
-pt_isa pt_isa_best(void) {
+static pt_isa detect(void) {
 #ifdef PT_SCALAR_ONLY /* ThreadSanitizer does not see accesses of more than 16 bytes */
     return PT_ISA_SCALAR;
 #endif
@@ -46,6 +47,19 @@ pt_isa pt_isa_best(void) {
         !has_all(ebx, bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL))
         return PT_ISA_AVX2;
     return PT_ISA_AVX512;
+}
+
+static pthread_once_t g_once = PTHREAD_ONCE_INIT;
+static pt_isa g_best;
+
+static void note_best(void) {
+    g_best = detect();
+}
+
+/* Asked once: in a virtual machine each CPUID is a trap of many microseconds. */
+pt_isa pt_isa_best(void) {
+    pthread_once(&g_once, note_best);
+    return g_best;
 }
 
 static const char *const names[PT_ISA_COUNT] = {

@@ -15,10 +15,12 @@ pt_status pt_batch_init(pt_batch *batch, const pt_dataset *dataset, size_t rows,
         batch->label = pt_calloc_aligned(rows, sizeof *batch->label);
     if (batch->target_cols)
         batch->target = pt_calloc_aligned(rows * batch->target_cols, sizeof *batch->target);
-    if (lists)
-        batch->sparse = pt_calloc(rows, sizeof *batch->sparse);
-    if (batch->x && (batch->sparse || !lists) && (batch->label || !dataset->classes) &&
-        (batch->target || !batch->target_cols))
+    if (lists) {
+        batch->sparse = pt_calloc(PT_BATCH_SLOTS * rows, sizeof *batch->sparse);
+        batch->drawn = pt_calloc(PT_BATCH_SLOTS * rows, sizeof *batch->drawn);
+    }
+    if (batch->x && ((batch->sparse && batch->drawn) || !lists) &&
+        (batch->label || !dataset->classes) && (batch->target || !batch->target_cols))
         return PT_OK;
     pt_batch_destroy(batch);
     return pt_fail_memory(err, "a mini-batch",
@@ -30,6 +32,7 @@ void pt_batch_destroy(pt_batch *batch) {
     pt_free(batch->label);
     pt_free(batch->target);
     pt_free(batch->sparse);
+    pt_free(batch->drawn);
     *batch = (pt_batch){0};
 }
 
@@ -59,18 +62,7 @@ static void prefetch_row(const pt_batch *batch, const pt_dataset *dataset, const
     }
 }
 
-static void fetch_row(pt_batch *batch, size_t i, const pt_dataset *dataset, const pt_split *split,
-                      const pt_kernels *kernels, size_t row) {
-    float *x = batch->x + i * batch->ld;
-    const void *from = features_of(dataset, split, row);
-    if (batch->sparse)
-        batch->sparse[i] = pt_sparse_row_of(lists_of(batch, dataset, split), dataset, split, row);
-    else if (dataset->columns == 0)
-        ; /* a graph of variables only reads no data */
-    else if (dataset->element == PT_ELEMENT_U8)
-        kernels->u8_to_float(dataset->columns, from, dataset->scale, dataset->offset, x);
-    else
-        memcpy(x, from, dataset->columns * sizeof *x);
+static void fetch_target(pt_batch *batch, size_t i, const pt_split *split, size_t row) {
     if (batch->label)
         batch->label[i] = split->labels[row];
     if (!batch->target)
@@ -83,6 +75,21 @@ static void fetch_row(pt_batch *batch, size_t i, const pt_dataset *dataset, cons
         memset(target, 0, batch->target_cols * sizeof *target);
         target[split->labels[row]] = 1;
     }
+}
+
+static void fetch_row(pt_batch *batch, size_t i, const pt_dataset *dataset, const pt_split *split,
+                      const pt_kernels *kernels, size_t row) {
+    float *x = batch->x + i * batch->ld;
+    const void *from = features_of(dataset, split, row);
+    if (batch->sparse)
+        batch->sparse[i] = pt_sparse_row_of(lists_of(batch, dataset, split), dataset, split, row);
+    else if (dataset->columns == 0)
+        ; /* a graph of variables only reads no data */
+    else if (dataset->element == PT_ELEMENT_U8)
+        kernels->u8_to_float(dataset->columns, from, dataset->scale, dataset->offset, x);
+    else
+        memcpy(x, from, dataset->columns * sizeof *x);
+    fetch_target(batch, i, split, row);
 }
 
 void pt_batch_fill(pt_batch *batch, const pt_dataset *dataset, const pt_kernels *kernels,
@@ -104,6 +111,28 @@ void pt_batch_fill_from(pt_batch *batch, const pt_dataset *dataset, const pt_spl
                         const pt_kernels *kernels, size_t first, size_t count) {
     for (size_t i = 0; i < count; i++)
         fetch_row(batch, i, dataset, split, kernels, first + i);
+}
+
+void pt_batch_draw(pt_batch *batch, const pt_dataset *dataset, const pt_sampler *sampler,
+                   uint64_t step, size_t begin, size_t end) {
+    const size_t slot = step % PT_BATCH_SLOTS * batch->rows;
+    for (size_t i = begin; i < end; i++) {
+        const size_t row = pt_sampler_row(sampler, step, i);
+        batch->drawn[slot + i] = row;
+        batch->sparse[slot + i] =
+            pt_sparse_row_of(&batch->lists->train, dataset, &dataset->train, row);
+    }
+}
+
+void pt_batch_take(pt_batch *batch, const pt_dataset *dataset, uint64_t step, size_t begin,
+                   size_t end) {
+    const size_t *row = batch->drawn + step % PT_BATCH_SLOTS * batch->rows;
+    for (size_t i = begin; i < end; i++)
+        fetch_target(batch, i, &dataset->train, row[i]);
+}
+
+const pt_sparse_row *pt_batch_drawn(const pt_batch *batch, uint64_t step) {
+    return batch->sparse + step % PT_BATCH_SLOTS * batch->rows;
 }
 
 void pt_batch_make_dense(pt_batch *batch, const pt_kernels *kernels) {

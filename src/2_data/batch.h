@@ -18,8 +18,11 @@ typedef struct pt_batch {
     size_t target_cols;
     /* With lists, `sparse` is filled instead of x. */
     const pt_sparse_data *lists; /* lent, or NULL */
-    pt_sparse_row *sparse;       /* rows, or NULL */
+    pt_sparse_row *sparse;       /* PT_BATCH_SLOTS x rows, of which fill uses the first; or NULL */
+    size_t *drawn;               /* the same of row numbers */
 } pt_batch;
+
+enum { PT_BATCH_SLOTS = 3 };
 
 /* `one_hot`: labels also become target rows of `classes` zeros and a one. `lists` (NULL: none) must
  * outlive the batch. */
@@ -33,6 +36,15 @@ void pt_batch_fill(pt_batch *batch, const pt_dataset *dataset, const pt_kernels 
 /* Rows first .. first + count - 1 of a split, into rows 0 .. count-1. */
 void pt_batch_fill_from(pt_batch *batch, const pt_dataset *dataset, const pt_split *split,
                         const pt_kernels *kernels, size_t first, size_t count);
+
+/* With lists, rows can be drawn ahead of their iteration, so that they can be prefetched: draw notes
+ * rows begin .. end-1 of iteration `step`, and keeps them until step + PT_BATCH_SLOTS is drawn; take
+ * fetches their labels or targets, when their turn has come. */
+void pt_batch_draw(pt_batch *batch, const pt_dataset *dataset, const pt_sampler *sampler,
+                   uint64_t step, size_t begin, size_t end);
+void pt_batch_take(pt_batch *batch, const pt_dataset *dataset, uint64_t step, size_t begin,
+                   size_t end);
+const pt_sparse_row *pt_batch_drawn(const pt_batch *batch, uint64_t step); /* all its rows */
 
 /* Fills x from `sparse`, for who wants numbers (checks do, training does not). */
 void pt_batch_make_dense(pt_batch *batch, const pt_kernels *kernels);
