@@ -47,16 +47,6 @@ typedef struct pt_sparse_row {
     const uint32_t *entry;
 } pt_sparse_row;
 
-/* What sparse_nn fetches into the cache on the way: for row i of m, the list of rows[i] and the bytes
- * [byte_begin, byte_end) of its share (i to i + 1 of m parts) of all[0 .. all_count). Random rows of a
- * data set come from memory, and asking for them a line at a time between two rows' arithmetic costs
- * nothing, while asking for all at once would wait for them. */
-typedef struct pt_sparse_ahead {
-    const pt_sparse_row *rows; /* m */
-    const pt_sparse_row *all;
-    size_t all_count, byte_begin, byte_end;
-} pt_sparse_ahead;
-
 enum {
     PT_SPARSE_MAX_COLUMNS = (1 << 24) - 1,
     PT_SPARSE_SLACK = 16, /* entries behind a list that sparse_list may overwrite */
@@ -101,10 +91,12 @@ typedef struct pt_kernels {
     size_t (*sparse_scratch)(size_t rows, size_t n, size_t columns);
 
     /* C[m x n] = bias + A[m x k] B[k x n] (bias NULL: from +0). Reads the rows' lists only. `ahead`
-     * (NULL: nothing) is what to prefetch meanwhile. */
+     * (NULL: nothing) are m rows whose lists to prefetch meanwhile: random rows of a data set come
+     * from memory, and asking for one between two rows' arithmetic costs little, while asking for all
+     * at once would wait for them. */
     void (*sparse_nn)(size_t m, size_t n, size_t k, const pt_sparse_row *a, const float *value,
                       const float *b, size_t ldb, const float *bias, float *c, size_t ldc,
-                      const pt_sparse_ahead *ahead, void *scratch);
+                      const pt_sparse_row *ahead, void *scratch);
 
     /* Rows begin .. end-1 of the gradient: C[(end-begin) x n] = the shard tree of columns begin ..
      * end-1 of A, transposed, times B[rows x n]. Row offsets index a and B. Reads the rows' bytes

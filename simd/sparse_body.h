@@ -107,8 +107,7 @@ typedef struct list_panel {
     bool resume, finish; /* go on from C; add +0.0f at the end */
     const float *next;   /* rows of B that will be packed next, to be in L2 by then */
     size_t next_rows, next_ldb;
-    const pt_sparse_ahead *ahead; /* of the first block's walk, or NULL */
-    size_t first, m;              /* the walk's rows are first .. first + rows - 1 of m */
+    const pt_sparse_row *ahead; /* rows whose lists to prefetch, or NULL */
 } list_panel;
 
 /* Row i of C prefetches its share of the next block. */
@@ -122,18 +121,10 @@ static ALWAYS_INLINE void prefetch_next(const list_panel *p, size_t vectors, siz
     }
 }
 
-/* Row i of the walk asks for its share of what will be wanted later; see pt_sparse_ahead. */
-static void prefetch_ahead(const list_panel *p, size_t i) {
+static ALWAYS_INLINE void prefetch_list(const uint32_t *entry) {
     enum { LIST_LINES = 10 }; /* of 150 entries, as MNIST's rows have */
-    const pt_sparse_ahead *ahead = p->ahead;
-    const size_t row = p->first + i;
-    const char *list = (const char *)ahead->rows[row].entry;
     for (size_t line = 0; line < LIST_LINES; line++)
-        __builtin_prefetch(list + line * 64, 0, 2);
-    const size_t end = (row + 1) * ahead->all_count / p->m;
-    for (size_t r = row * ahead->all_count / p->m; r < end; r++)
-        for (size_t byte = ahead->byte_begin; byte < ahead->byte_end; byte += 64)
-            __builtin_prefetch(ahead->all[r].bytes + byte, 0, 2);
+        __builtin_prefetch(entry + line * LINE, 0, 2);
 }
 
 static ALWAYS_INLINE void add_entry(const list_panel *p, size_t vectors, vec_mask last,
@@ -165,7 +156,7 @@ static ALWAYS_INLINE void finish_row(const list_panel *p, size_t vectors, vec_ma
     if (p->next_rows)
         prefetch_next(p, vectors, i);
     if (p->ahead)
-        prefetch_ahead(p, i);
+        prefetch_list(p->ahead[i].entry);
     const uint32_t limit = p->limit;
     uint32_t e = *entry;
     while (e < limit) {
@@ -236,8 +227,7 @@ static size_t list_block(size_t vectors, size_t k) {
 
 static void sparse_nn(size_t m, size_t n, size_t k, const pt_sparse_row *a, const float *value,
                       const float *b, size_t ldb, const float *bias, float *c, size_t ldc,
-                      const pt_sparse_ahead *ahead,
-                      void *scratch) {
+                      const pt_sparse_row *ahead, void *scratch) {
     assert(k <= PT_SPARSE_MAX_COLUMNS);
     if (m == 0 || n == 0)
         return;
@@ -255,9 +245,7 @@ static void sparse_nn(size_t m, size_t n, size_t k, const pt_sparse_row *a, cons
                             .value = value,
                             .bias = bias ? bias + j : NULL,
                             .c = c + i * ldc + j,
-                            .ldc = ldc,
-                            .first = i,
-                            .m = m};
+                            .ldc = ldc};
             for (size_t r = 0; r < p.rows; r++)
                 entry[r] = a[i + r].entry;
             size_t l = 0;
@@ -265,7 +253,7 @@ static void sparse_nn(size_t m, size_t n, size_t k, const pt_sparse_row *a, cons
                 const size_t rows = min_size(k - l, block);
                 p.limit = (uint32_t)(l + rows) << 8;
                 p.resume = l > 0;
-                p.ahead = l == 0 && j == 0 ? ahead : NULL;
+                p.ahead = ahead && l == 0 && j == 0 ? ahead + i : NULL;
                 p.finish = l + rows == k;
                 p.b = b + j;
                 p.ldb = ldb;

@@ -43,8 +43,7 @@ static void add_scaled_row(size_t n, float a, const float *b, float *sum) {
 
 static void sparse_nn_scalar(size_t m, size_t n, size_t k, const pt_sparse_row *a,
                              const float *value, const float *b, size_t ldb, const float *bias,
-                             float *c, size_t ldc, const pt_sparse_ahead *ahead,
-                             void *scratch) {
+                             float *c, size_t ldc, const pt_sparse_row *ahead, void *scratch) {
     assert(k <= PT_SPARSE_MAX_COLUMNS);
     (void)k;
     (void)ahead;

@@ -69,23 +69,34 @@ char *pt_format(const char *format, ...) {
     return text;
 }
 
-void *pt_calloc_aligned(size_t count, size_t bytes_each) {
+static void *allocate_aligned(size_t count, size_t bytes_each, size_t *bytes) {
     enum { HUGE_PAGE = 2 << 20 };
-    size_t bytes;
-    if (__builtin_mul_overflow(count, bytes_each, &bytes) || bytes > SIZE_MAX - HUGE_PAGE)
+    if (__builtin_mul_overflow(count, bytes_each, bytes) || *bytes > SIZE_MAX - HUGE_PAGE)
         return NULL;
-    /* A large block sits on huge pages: a row-by-row walk of a wide weight matrix would otherwise
-     * miss the TLB at every step. */
-    size_t alignment = bytes >= HUGE_PAGE ? (size_t)HUGE_PAGE : (size_t)PT_ALIGNMENT;
-    size_t rounded = (bytes + alignment - 1) / alignment * alignment;
+    /* A large block sits on huge pages: a row-by-row walk of a wide weight matrix, or random rows of a
+     * data set, would otherwise miss the TLB at every step. */
+    size_t alignment = *bytes >= HUGE_PAGE ? (size_t)HUGE_PAGE : (size_t)PT_ALIGNMENT;
+    *bytes = (*bytes + alignment - 1) / alignment * alignment;
+    if (*bytes == 0)
+        *bytes = alignment;
     if (must_fail())
         return NULL;
-    void *block = aligned_alloc(alignment, rounded ? rounded : alignment);
-    if (!block)
-        return NULL;
-    if (alignment == HUGE_PAGE)
-        (void)madvise(block, rounded, MADV_HUGEPAGE); /* advice only: a refusal costs speed */
-    memset(block, 0, rounded ? rounded : alignment);
+    void *block = aligned_alloc(alignment, *bytes);
+    if (block && alignment == HUGE_PAGE)
+        (void)madvise(block, *bytes, MADV_HUGEPAGE); /* advice only: a refusal costs speed */
+    return block;
+}
+
+void *pt_malloc_aligned(size_t count, size_t bytes_each) {
+    size_t bytes;
+    return allocate_aligned(count, bytes_each, &bytes);
+}
+
+void *pt_calloc_aligned(size_t count, size_t bytes_each) {
+    size_t bytes;
+    void *block = allocate_aligned(count, bytes_each, &bytes);
+    if (block)
+        memset(block, 0, bytes);
     return block;
 }
 

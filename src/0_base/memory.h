@@ -18,6 +18,8 @@ char *pt_strndup(const char *text, size_t length);
 char *pt_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* PT_ALIGNMENT-aligned and zeroed; large blocks ask the kernel for huge pages. Free with pt_free. */
 void *pt_calloc_aligned(size_t count, size_t bytes_each);
+/* The same without the zeroes, for large tables that are written once and read at random. */
+void *pt_malloc_aligned(size_t count, size_t bytes_each);
 void pt_free(void *block);
 
 /* Tests only: the n-th allocation from now (1 = the next) fails, and every later one too while

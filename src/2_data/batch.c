@@ -18,8 +18,10 @@ pt_status pt_batch_init(pt_batch *batch, const pt_dataset *dataset, size_t rows,
     if (lists) {
         batch->sparse = pt_calloc(PT_BATCH_SLOTS * rows, sizeof *batch->sparse);
         batch->drawn = pt_calloc(PT_BATCH_SLOTS * rows, sizeof *batch->drawn);
+        batch->byte_ld = (batch->cols / PT_ALIGNMENT + 1) * PT_ALIGNMENT;
+        batch->bytes = pt_calloc_aligned(rows, batch->byte_ld);
     }
-    if (batch->x && ((batch->sparse && batch->drawn) || !lists) &&
+    if (batch->x && ((batch->sparse && batch->drawn && batch->bytes) || !lists) &&
         (batch->label || !dataset->classes) && (batch->target || !batch->target_cols))
         return PT_OK;
     pt_batch_destroy(batch);
@@ -33,6 +35,7 @@ void pt_batch_destroy(pt_batch *batch) {
     pt_free(batch->target);
     pt_free(batch->sparse);
     pt_free(batch->drawn);
+    pt_free(batch->bytes);
     *batch = (pt_batch){0};
 }
 
@@ -126,9 +129,15 @@ void pt_batch_draw(pt_batch *batch, const pt_dataset *dataset, const pt_sampler 
 
 void pt_batch_take(pt_batch *batch, const pt_dataset *dataset, uint64_t step, size_t begin,
                    size_t end) {
-    const size_t *row = batch->drawn + step % PT_BATCH_SLOTS * batch->rows;
-    for (size_t i = begin; i < end; i++)
-        fetch_target(batch, i, &dataset->train, row[i]);
+    const size_t slot = step % PT_BATCH_SLOTS * batch->rows;
+    for (size_t i = begin; i < end; i++) {
+        uint8_t *bytes = batch->bytes + i * batch->byte_ld;
+        memset(bytes, 0, batch->cols);
+        for (const uint32_t *entry = batch->sparse[slot + i].entry; *entry != UINT32_MAX; entry++)
+            bytes[*entry >> 8] = (uint8_t)*entry;
+        batch->sparse[slot + i].bytes = bytes;
+        fetch_target(batch, i, &dataset->train, batch->drawn[slot + i]);
+    }
 }
 
 const pt_sparse_row *pt_batch_drawn(const pt_batch *batch, uint64_t step) {

@@ -20,6 +20,8 @@ typedef struct pt_batch {
     const pt_sparse_data *lists; /* lent, or NULL */
     pt_sparse_row *sparse;       /* PT_BATCH_SLOTS x rows, of which fill uses the first; or NULL */
     size_t *drawn;               /* the same of row numbers */
+    uint8_t *bytes;              /* rows x byte_ld: rows taken, spread out again */
+    size_t byte_ld;
 } pt_batch;
 
 enum { PT_BATCH_SLOTS = 3 };
@@ -38,8 +40,9 @@ void pt_batch_fill_from(pt_batch *batch, const pt_dataset *dataset, const pt_spl
                         const pt_kernels *kernels, size_t first, size_t count);
 
 /* With lists, rows can be drawn ahead of their iteration, so that they can be prefetched: draw notes
- * rows begin .. end-1 of iteration `step`, and keeps them until step + PT_BATCH_SLOTS is drawn; take
- * fetches their labels or targets, when their turn has come. */
+ * rows begin .. end-1 of iteration `step`, and keeps them until step + PT_BATCH_SLOTS is drawn; take,
+ * when their turn has come, fetches their labels or targets and spreads their lists out to bytes,
+ * which is faster than reading a second form of the same rows from memory. */
 void pt_batch_draw(pt_batch *batch, const pt_dataset *dataset, const pt_sampler *sampler,
                    uint64_t step, size_t begin, size_t end);
 void pt_batch_take(pt_batch *batch, const pt_dataset *dataset, uint64_t step, size_t begin,

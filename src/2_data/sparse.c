@@ -61,9 +61,10 @@ pt_status pt_sparse_allocate(pt_sparse_lists *lists, const pt_split *split, pt_e
         total += count;
     }
     lists->start[split->rows] = total;
-    const size_t bytes = (total + PT_SPARSE_SLACK) * sizeof *lists->entry;
-    lists->entry = pt_malloc(bytes);
-    return lists->entry ? PT_OK : pt_fail_memory(err, "the lists of nonzero features", bytes);
+    lists->entry = pt_malloc_aligned(total + PT_SPARSE_SLACK, sizeof *lists->entry);
+    return lists->entry ? PT_OK
+                        : pt_fail_memory(err, "the lists of nonzero features",
+                                         (total + PT_SPARSE_SLACK) * sizeof *lists->entry);
 }
 
 void pt_sparse_list_rows(pt_sparse_lists *lists, const pt_dataset *dataset, const pt_split *split,

@@ -81,7 +81,7 @@ typedef struct pt_call {
      * the number each byte stands for. NULL: dense. */
     const pt_sparse_row *sparse_in;
     const float *byte_value;
-    pt_sparse_ahead ahead;      /* `rows` NULL: nothing to prefetch */
+    const pt_sparse_row *ahead; /* as many rows to prefetch; NULL: none */
     float *out;                 /* rows x node->ld: written by forward, read by backward */
     const float *d_out;         /* gradient of the loss to out */
     float *d_in[PT_MAX_INPUTS]; /* gradients to the inputs, with in_ld; NULL: not wanted */

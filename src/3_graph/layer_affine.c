@@ -44,8 +44,7 @@ static void affine_forward(const pt_node *node, const pt_call *call) {
     if (call->sparse_in)
         call->kernels->sparse_nn(call->rows, cols, call->in_cols[0], call->sparse_in,
                                  call->byte_value, weight, call->param_ld[WEIGHT], bias,
-                                 call->out + begin, node->ld,
-                                 call->ahead.rows ? &call->ahead : NULL, call->scratch);
+                                 call->out + begin, node->ld, call->ahead, call->scratch);
     else
         call->kernels->sgemm_nn(call->rows, cols, call->in_cols[0], call->in[0], call->in_ld[0],
                                 weight, call->param_ld[WEIGHT], bias, call->out + begin, node->ld,

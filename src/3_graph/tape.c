@@ -82,10 +82,7 @@ static pt_call make_call(const pt_graph *graph, const pt_kernels *kernels, const
         if (node->input[k] == 0 && tape->sparse) {
             call.sparse_in = tape->sparse + begin;
             call.byte_value = tape->byte_value;
-            if (tape->ahead) {
-                call.ahead = *tape->ahead;
-                call.ahead.rows += begin;
-            }
+            call.ahead = tape->ahead ? tape->ahead + begin : NULL;
         }
     }
     call.out = tape->value[index] + begin * node->ld;

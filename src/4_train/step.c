@@ -223,24 +223,11 @@ static void own_rows(const pt_trainer *t, pt_schedule schedule, size_t worker, s
     }
 }
 
-/* Which bytes of the rows to come this worker's gradients will read: all of its own rows' with
- * per-thread gradients, else its columns' of all rows. */
-static void own_bytes(const pt_trainer *t, pt_schedule schedule, size_t worker, size_t workers,
-                      size_t begin, size_t end, pt_sparse_ahead *ahead) {
-    *ahead = (pt_sparse_ahead){.all_count = t->batch.rows};
-    if (schedule == PT_SCHEDULE_PER_THREAD) {
-        ahead->all_count = end - begin;
-        ahead->byte_end = t->batch.cols;
-    } else {
-        pt_partition(t->batch.cols, 1, worker, workers, &ahead->byte_begin, &ahead->byte_end);
-    }
-}
-
 /* Rows as lists are drawn two iterations ahead: at each barrier those of the next are known to all,
  * and forward prefetches them while it computes. In the first iteration of a region nothing is known
  * yet. */
-static void read_drawn_rows(pt_trainer *t, pt_tape *tape, pt_sparse_ahead *ahead, uint64_t step,
-                            bool first, size_t begin, size_t end) {
+static void read_drawn_rows(pt_trainer *t, pt_tape *tape, uint64_t step, bool first, size_t begin,
+                            size_t end) {
     pt_batch *batch = &t->batch;
     if (first) {
         pt_batch_draw(batch, t->dataset, &t->sampler, step, begin, end);
@@ -250,9 +237,7 @@ static void read_drawn_rows(pt_trainer *t, pt_tape *tape, pt_sparse_ahead *ahead
     pt_batch_take(batch, t->dataset, step, begin, end);
     pt_tape_read_batch(tape, batch);
     tape->sparse = pt_batch_drawn(batch, step);
-    ahead->rows = pt_batch_drawn(batch, step + 1);
-    ahead->all = ahead->rows + (ahead->all_count < batch->rows ? begin : 0);
-    tape->ahead = first ? NULL : ahead;
+    tape->ahead = first ? NULL : pt_batch_drawn(batch, step + 1);
 }
 
 static void train(void *context, size_t worker, size_t workers) {
@@ -266,8 +251,6 @@ static void train(void *context, size_t worker, size_t workers) {
     const uint64_t first = atomic_load(&t->iteration);
     pt_tape tape = t->tape; /* a worker's own view: which data, whose profile */
     tape.profile = self->profile.ticks ? &self->profile : NULL;
-    pt_sparse_ahead ahead;
-    own_bytes(t, schedule, worker, workers, begin, end, &ahead);
     for (uint64_t step = first; step < r->last; step++) {
         uint64_t time = pt_profile_start(tape.profile);
         const pt_batch *batch = r->loader ? pt_loader_wait(r->loader, step) : &t->batch;
@@ -276,7 +259,7 @@ static void train(void *context, size_t worker, size_t workers) {
                 pt_batch_fill(&t->batch, t->dataset, t->kernels, &t->sampler, step, begin, end);
             pt_tape_read_batch(&tape, batch);
         } else {
-            read_drawn_rows(t, &tape, &ahead, step, step == first, begin, end);
+            read_drawn_rows(t, &tape, step, step == first, begin, end);
         }
         pt_profile_add(tape.profile, PT_PHASE_DATA, 0, time);
         if (schedule == PT_SCHEDULE_COLUMNS)

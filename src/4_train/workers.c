@@ -19,12 +19,13 @@ void pt_workers_run(size_t workers, void (*work)(void *context, size_t worker, s
 }
 
 void pt_barrier_init(pt_barrier *barrier, size_t workers) {
-    /* About 20 microseconds: longer than the difference between two workers' halves of a step, much
-     * shorter than a scheduler's time slice. */
-    enum { SPINS = 500 };
+    /* About 100 microseconds: several times what it takes to wake a sleeping thread (a virtual
+     * machine may take 50), so that one late worker does not send the others to sleep and they, late
+     * in their turn, send it; and much shorter than a scheduler's time slice. */
+    enum { SPIN_TICKS = 300000 };
     *barrier = (pt_barrier){0};
     /* With more workers than processors we would spin on the very one that is waited for. */
-    barrier->spins = (size_t)omp_get_num_procs() >= workers ? SPINS : 0;
+    barrier->spin_ticks = (size_t)omp_get_num_procs() >= workers ? SPIN_TICKS : 0;
 }
 
 void pt_barrier_wait(pt_barrier *barrier, size_t workers) {
@@ -40,7 +41,7 @@ void pt_barrier_wait(pt_barrier *barrier, size_t workers) {
             syscall(SYS_futex, &barrier->generation, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
         return;
     }
-    for (int i = 0; i < barrier->spins; i++) {
+    for (const uint64_t start = __rdtsc(); __rdtsc() - start < barrier->spin_ticks;) {
         if (atomic_load_explicit(&barrier->generation, memory_order_acquire) != generation)
             return;
         _mm_pause();

@@ -10,6 +10,7 @@
 
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Calls work(context, worker, workers) on `workers` threads at once and returns when all are done.
  * Fewer threads than asked for (an operating system limit) is not an error: `workers` is then
@@ -22,7 +23,7 @@ typedef struct pt_barrier {
     _Alignas(64) atomic_uint arrived;
     _Alignas(64) atomic_uint generation; /* counts barriers; sleepers wait for it to change */
     atomic_uint sleepers;
-    int spins; /* looks at `generation` before going to sleep */
+    uint64_t spin_ticks; /* of the time-stamp counter, before going to sleep */
 } pt_barrier;
 
 /* For up to `workers` workers. */
