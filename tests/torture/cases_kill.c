@@ -105,16 +105,6 @@ static const char *judge_failure(const bench *b, const variant *v, const outcome
         return lab_because("stops, though on_save_error = continue", o);
     if (o->status == 0 && strstr(o->fault, "/model.safetensors"))
         return lab_because("ends well without a model", o);
-    /* The checkpoint before the one that failed must still be there: lab_inspect has read it. */
-    const char *name = strstr(o->fault, "checkpoint-");
-    const uint64_t step = name ? strtoull(name + strlen("checkpoint-"), NULL, 10) : 0;
-    if (once && v->stop && step > g_calls.every) {
-        char before[LAB_PATH + 64];
-        snprintf(before, sizeof before, "%s/checkpoint-%010llu.safetensors", b->folder,
-                 (unsigned long long)(step - g_calls.every));
-        if (strncmp(o->fault, "unlink", 6) != 0 && access(before, F_OK) != 0)
-            return lab_because("the checkpoint before is gone", o);
-    }
     return NULL;
 }
 
@@ -157,6 +147,21 @@ static const char *find_call(const char *from, const char *end, const char *call
     return NULL;
 }
 
+/* An old checkpoint goes only when there are three newer ones in place (keep = 3). */
+static bool removes_in_time(const bench *b, const char *log) {
+    char name[2 * LAB_PATH];
+    const int length = snprintf(name, sizeof name, "%s/checkpoint-", b->folder);
+    long there = 0;
+    bool ok = true;
+    for (const char *line = log; *line; line = strchr(line, '\n') + 1) {
+        if (strncmp(line, "rename ", 7) == 0)
+            there += strncmp(line + 7, name, (size_t)length) == 0;
+        else if (strncmp(line, "unlink ", 7) == 0 && strncmp(line + 7, name, (size_t)length) == 0)
+            ok = ok && there-- > 3;
+    }
+    return ok;
+}
+
 /* SIGKILL cannot show a missing fsync, only a power failure could. So look at the calls: a file is
  * synced before its rename, and the folder after it; between two checkpoints, the rows are synced.
  */
@@ -196,8 +201,11 @@ const char *keep_order(bench *b, long i) {
         }
         checkpoint = strchr(line, '\n') + 1;
     }
+    if (!wrong && !removes_in_time(b, log))
+        wrong = "a checkpoint is removed too early";
     free(log);
-    if (!wrong && renames < 8)
+    /* config, metrics, losses, best, a checkpoint, model, summary */
+    if (!wrong && renames < 7)
         wrong = "too few renames";
     return wrong ? lab_because(wrong, &o) : NULL;
 }
