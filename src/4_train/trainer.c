@@ -26,6 +26,13 @@ static bool affords_per_thread(const pt_graph *graph, size_t threads) {
     return graph->block_size < most_bytes / sizeof(float) / threads;
 }
 
+static size_t widest_layer(const pt_graph *graph) {
+    size_t widest = 0;
+    for (size_t i = 1; i < graph->node_count; i++)
+        widest = graph->nodes[i].cols > widest ? graph->nodes[i].cols : widest;
+    return widest;
+}
+
 static bool may_run_per_thread(const pt_tuner *tuner) {
     for (size_t i = 0; i < tuner->count; i++)
         if (tuner->candidate[i].schedule == PT_SCHEDULE_PER_THREAD)
@@ -148,15 +155,19 @@ static pt_status build(pt_trainer *t, pt_error *err) {
                        pt_isa_name((pt_isa)config->parallel.isa), pt_isa_name(pt_isa_best()));
     t->threads = most_threads(config);
     pt_tuner_init(&t->tuner, config, t->threads, affords_per_thread(t->graph, t->threads),
-                  t->graph->widest_ld >= PT_COLUMNS_EACH * 2);
-    t->use_loader = config->parallel.loader == PT_SWITCH_ON ||
-                    (config->parallel.loader == PT_SWITCH_AUTO && config->parallel.threads &&
-                     t->threads < pt_cores_available() && t->dataset->columns > 0);
+                  widest_layer(t->graph) >= PT_COLUMNS_EACH * 2);
     t->sampler = pt_sampler_make(config->train.sampling, config->train.seed, t->dataset->train.rows,
                                  config->train.batch_size);
     pt_shard_range_init(&t->shards, config->train.batch_size, config->parallel.shards, 0,
                         config->parallel.shards);
-    if ((status = make_lists(t, err)) != PT_OK || (status = make_buffers(t, err)) != PT_OK)
+    if ((status = make_lists(t, err)) != PT_OK)
+        return status;
+    /* A loader wins where a core is left over, and where fetching is work: lists are only drawn. */
+    t->use_loader =
+        config->parallel.loader == PT_SWITCH_ON ||
+        (config->parallel.loader == PT_SWITCH_AUTO && config->parallel.threads &&
+         config->parallel.threads < pt_cores_available() && t->dataset->columns > 0 && !t->sparse);
+    if ((status = make_buffers(t, err)) != PT_OK)
         return status;
     pt_graph_initialize(t->graph, config->train.seed, t->params);
     pt_trainer_keep(t);

@@ -17,10 +17,10 @@
 #include <stdatomic.h>
 
 enum {
-    EVALUATION_ROWS = 120,    /* rows of one forward pass of an evaluation */
-    PT_COLUMNS_EACH = 128,    /* of a layer, to be worth splitting by columns, per worker */
-    SLICE_FLOATS = 64 * 1024, /* of a gradient before it is applied: 256 KiB, within L2 */
-    LOSS_CAPACITY = 65536     /* iterations of one parallel region */
+    EVALUATION_ROWS = 120,     /* rows of one forward pass of an evaluation */
+    PT_COLUMNS_EACH = 128,     /* of a layer, to be worth splitting by columns, per worker */
+    SLICE_FLOATS = 256 * 1024, /* of a gradient before it is applied: 1 MiB, within L2 */
+    LOSS_CAPACITY = 65536      /* iterations of one parallel region */
 };
 
 /* What belongs to one worker: no other thread writes here while a region runs. */
