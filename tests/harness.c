@@ -264,10 +264,17 @@ void pt_register_test(const char *suite, const char *name, void (*check)(void)) 
     g_tests[g_test_count++].check = check;
 }
 
-/* Usage: driver [SUITE|SUITE.NAME]... ; runs all without arguments. */
+/* Usage: driver [SUITE|SUITE.NAME]... ; runs all without arguments. Environment PT_TEST_PART=K/N:
+ * only every N-th test, from the K-th (of 0 .. N-1) on, so that N processes share them. */
 int main(int argc, char **argv) {
     long passed = 0, failed = 0;
-    for (size_t t = 0; t < g_test_count; t++) {
+    unsigned part = 0, parts = 1;
+    const char *share = getenv("PT_TEST_PART");
+    if (share && (sscanf(share, "%u/%u", &part, &parts) != 2 || part >= parts)) {
+        fprintf(stderr, "PT_TEST_PART is '%s', not like 0/2\n", share);
+        return 2;
+    }
+    for (size_t t = part; t < g_test_count; t += parts) {
         char full[256];
         snprintf(full, sizeof full, "%s.%s", g_tests[t].suite, g_tests[t].name);
         bool wanted = argc < 2;
