@@ -48,7 +48,7 @@ typedef struct start {
     const char *set[4]; /* --set options, NULL-terminated if fewer */
     double alarm;       /* seconds until `signal` is sent; 0: never */
     int signal;
-    double second_alarm; /* seconds from the first signal to a second one; 0: none */
+    double second_alarm; /* seconds from the first signal to further ones; 0: none */
 } start;
 
 uint64_t lab_random(bench *b, uint64_t below);
