@@ -47,34 +47,33 @@ static void update(pt_trainer *t, uint64_t step, size_t offset, size_t n, const 
     t->optimizer->update(t->config, t->kernels, step + 1, n, gradient, state, t->params + offset);
 }
 
+size_t pt_slice_rows(const pt_param *param) {
+    const size_t rows = SLICE_FLOATS / param->ld;
+    return rows < 1 ? 1 : rows < param->rows ? rows : param->rows;
+}
+
 /* Slices schedule: this worker's rows of every parameter: gradient piece by piece, each applied
- * while it is still in cache. */
+ * while it is still in cache. Every parameter has its own room in `slice`, whose padding so stays
+ * zero, as that of the parameters must. */
 static void update_own_slices(pt_trainer *t, uint64_t step, const pt_tape *tape, pt_worker *self,
                               size_t worker, size_t workers) {
     const pt_graph *graph = t->graph;
     const size_t from = graph->block_size * worker / workers;
     const size_t to = graph->block_size * (worker + 1) / workers;
+    float *slice = self->slice;
     for (size_t p = 0; p < graph->param_count; p++) {
         const pt_param *param = &graph->params[p];
         const size_t end = worker + 1 == workers ? param->rows : row_at(param, to);
-        size_t piece = SLICE_FLOATS / param->ld;
-        if (piece < 1)
-            piece = 1;
+        const size_t piece = pt_slice_rows(param);
         for (size_t row = row_at(param, from); row < end; row += piece) {
-            size_t rows = end - row < piece ? end - row : piece;
-            pt_graph_gradient(graph, t->kernels, tape, p, row, row + rows, &t->shards.shards,
-                              self->slice, param->ld, self->scratch);
-            uint64_t time = pt_profile_start(tape->profile);
-            /* The padding of `slice` may hold another parameter's numbers; the parameters' own
-             * padding must stay zero. */
-            if (param->cols == param->ld)
-                update(t, step, param->offset + row * param->ld, rows * param->ld, self->slice);
-            else
-                for (size_t r = 0; r < rows; r++)
-                    update(t, step, param->offset + (row + r) * param->ld, param->cols,
-                           self->slice + r * param->ld);
+            const size_t rows = end - row < piece ? end - row : piece;
+            pt_graph_gradient(graph, t->kernels, tape, p, row, row + rows, &t->shards.shards, slice,
+                              param->ld, self->scratch);
+            const uint64_t time = pt_profile_start(tape->profile);
+            update(t, step, param->offset + row * param->ld, rows * param->ld, slice);
             pt_profile_add(tape->profile, PT_PHASE_UPDATE, param->node, time);
         }
+        slice += piece * param->ld;
     }
 }
 

@@ -84,10 +84,8 @@ static pt_status make_worker(pt_trainer *t, pt_worker *worker, bool one_hot, pt_
     if (rows < EVALUATION_ROWS)
         rows = EVALUATION_ROWS;
     size_t scratch = pt_graph_scratch(graph, t->kernels, rows), slice = 0;
-    for (size_t p = 0; p < graph->param_count; p++) {
-        size_t ld = graph->params[p].ld, piece = ld > SLICE_FLOATS ? ld : SLICE_FLOATS;
-        slice = piece > slice ? piece : slice;
-    }
+    for (size_t p = 0; p < graph->param_count; p++)
+        slice += pt_slice_rows(&graph->params[p]) * graph->params[p].ld;
     const bool own_gradient = may_run_per_thread(&t->tuner);
     worker->scratch = pt_calloc_aligned(scratch, 1);
     worker->slice = pt_calloc_aligned(slice, sizeof(float));

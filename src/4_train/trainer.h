@@ -26,7 +26,7 @@ enum {
 /* What belongs to one worker: no other thread writes here while a region runs. */
 typedef struct pt_worker {
     float *gradient; /* per-thread schedule: block_size floats; else NULL */
-    float *slice;    /* slices schedule: one piece of a gradient on its way to the optimizer */
+    float *slice;    /* slices schedule: a piece of each gradient on its way to the optimizer */
     void *scratch;   /* for kernels */
     pt_tape tape;    /* evaluation: EVALUATION_ROWS rows */
     pt_batch batch;  /* evaluation */
@@ -81,6 +81,9 @@ pt_status pt_trainer_profile(pt_trainer *trainer, pt_error *err);
 
 /* Lends a mini-batch to a tape: the walks read it. */
 void pt_tape_read_batch(pt_tape *tape, const pt_batch *batch);
+
+/* Rows of a parameter in one piece of the slices schedule. */
+size_t pt_slice_rows(const pt_param *param);
 
 /* Trains iterations until `last` (exclusive), or a stop or divergence, in one parallel region, as
  * the tuner's current candidate says. */
