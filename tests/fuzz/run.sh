@@ -18,7 +18,7 @@ fuzz_one() { # fuzz_one SECONDS FUZZER
     name=${name#fuzz_}
     log=build/fuzz/$name.log
     mkdir -p "build/fuzz/$name"
-    local arguments=(-max_total_time="$1" -timeout=20 -rss_limit_mb=2048 -malloc_limit_mb=512
+    local arguments=(-max_total_time="$1" -timeout=60 -rss_limit_mb=2048 -malloc_limit_mb=512
         -max_len=16384 -print_final_stats=1 -artifact_prefix="build/fuzz/$name-")
     [ ! -f "tests/fuzz/$name.dict" ] || arguments+=(-dict="tests/fuzz/$name.dict")
     local status=0

@@ -1,0 +1,174 @@
+/* test_resume.c: runs that stop, fail and go on, in one process. (tests/torture kills them.) */
+#include "5_results/checkpoint.h"
+#include "5_results/io.h"
+#include "6_run/run.h"
+
+#include "0_base/memory.h"
+#include "1_config/config.h"
+#include "toys.h"
+
+#include <errno.h>
+#include <string.h>
+
+static pt_text resume_text(void) {
+    return pt_textf("%s[optimizer]\ntype = momentum\n",
+                    pt_toy_images_text("[layer.h]\ntype = affine\nunits = 8\n").s);
+}
+
+/* A run into FOLDER/`name`; `stop_after_row` 0: to the end. */
+typedef struct witness {
+    pt_trainer *trainer;
+    int rows, stop_after_row, warnings;
+    char warning[PT_ERROR_MESSAGE_SIZE];
+} witness;
+
+static void on_start(void *context, pt_trainer *trainer) {
+    ((witness *)context)->trainer = trainer;
+}
+
+static void on_row(void *context, const pt_run_row *row) {
+    witness *w = context;
+    (void)row;
+    if (++w->rows == w->stop_after_row)
+        pt_trainer_request_stop(w->trainer);
+}
+
+static void on_warning(void *context, const char *message) {
+    witness *w = context;
+    w->warnings++;
+    snprintf(w->warning, sizeof w->warning, "%s", message);
+}
+
+static pt_status run_into(const char *folder, const char *on_save_error, bool resume, witness *w,
+                          pt_error *err) {
+    const pt_run_listener listener = {
+        .context = w, .started = on_start, .evaluated = on_row, .warned = on_warning};
+    const pt_run_options options = {.resume = resume};
+    pt_text dir = pt_textf("output.dir=%s", folder);
+    pt_text on_error = pt_textf("output.on_save_error=%s", on_save_error);
+    pt_config *config =
+        pt_toy_config(resume_text().s, dir.s, on_error.s, "output.checkpoint_every=4",
+                      "output.best=true", "train.evaluate_every=6", "parallel.threads=2",
+                      "optimizer.learning_rate=0.05", (const char *)NULL);
+    pt_status status = pt_run(config, &options, &listener, err);
+    pt_config_free(config);
+    return status;
+}
+
+/* Checks that two run folders hold the same results. */
+static void check_same(const char *a, const char *b, const char *when) {
+    static const char *const files[] = {"model.safetensors", "metrics.csv", "losses.csv",
+                                        "best.safetensors", "checkpoint-0000000020.safetensors"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        size_t size[2];
+        char *bytes[2] = {pt_read_file(pt_path_in(a, files[i]), &size[0]),
+                          pt_read_file(pt_path_in(b, files[i]), &size[1])};
+        REQUIRE(bytes[0] && bytes[1]);
+        CHECK_MSG(size[0] == size[1] && memcmp(bytes[0], bytes[1], size[0]) == 0, "%s: %s differs",
+                  when, files[i]);
+    }
+}
+
+TEST(resume, ends_as_a_run_in_one_go) {
+    const char *whole = pt_path_in(pt_temp_folder(), "whole");
+    const char *parts = pt_path_in(pt_temp_folder(), "parts");
+    pt_error err = {0};
+    witness w = {0};
+    REQUIRE_OK(run_into(whole, "continue", false, &w, &err), err);
+    for (int stop = 1; stop < w.rows; stop++) {
+        witness first = {.stop_after_row = stop}, second = {0};
+        REQUIRE(run_into(parts, "continue", false, &first, &err) == PT_ERR_INTERRUPTED);
+        CHECK_CONTAINS(err.message, "stopped after iteration ");
+        REQUIRE_OK(run_into(parts, "continue", true, &second, &err), err);
+        CHECK_INT(first.warnings + second.warnings, 0);
+        CHECK_INT(first.rows + second.rows, w.rows);
+        check_same(whole, parts, "stopped");
+    }
+}
+
+TEST(resume, of_a_finished_run_changes_nothing) {
+    const char *whole = pt_path_in(pt_temp_folder(), "whole");
+    const char *again = pt_path_in(pt_temp_folder(), "again");
+    pt_error err = {0};
+    witness w = {0};
+    REQUIRE_OK(run_into(whole, "continue", false, &w, &err), err);
+    REQUIRE_OK(run_into(again, "continue", false, &w, &err), err);
+    REQUIRE_OK(run_into(again, "continue", true, &w, &err), err);
+    check_same(whole, again, "resumed");
+}
+
+TEST(resume, refuses_a_checkpoint_beyond_the_end) {
+    const char *folder = pt_path_in(pt_temp_folder(), "run");
+    pt_error err = {0};
+    witness w = {0};
+    REQUIRE_OK(run_into(folder, "continue", false, &w, &err), err);
+    pt_checkpoint_file *file = NULL;
+    REQUIRE_OK(pt_checkpoint_newest(folder, NULL, NULL, &file, &err), err);
+    for (int i = 0; i < 2; i++) {
+        pt_checkpoint wrong = file->checkpoint;
+        *(i ? &wrong.last_row : &wrong.step) = 21;
+        char *path = pt_checkpoint_path(folder, wrong.step);
+        REQUIRE_OK(pt_checkpoint_write(path, &wrong, &err), err);
+        CHECK(run_into(folder, "continue", true, &w, &err) == PT_ERR_DATA);
+        CHECK_CONTAINS(err.message, i ? "claims iteration 20 and the row of 21"
+                                      : "claims iteration 21 and the row of");
+        if (i == 0)
+            remove(path);
+        pt_free(path);
+    }
+    pt_checkpoint_free(file);
+}
+
+/* Every call that changes a file fails once; the run says so, and nothing is lost for good. */
+TEST(resume, heals_every_failing_write) {
+    const char *whole = pt_path_in(pt_temp_folder(), "whole");
+    pt_error err = {0};
+    witness w = {0};
+    pt_io_fail_at(0, 0, false);
+    REQUIRE_OK(run_into(whole, "continue", false, &w, &err), err);
+    const long calls = pt_io_count(), step = pt_test_quick() ? 7 : 1;
+    for (long n = 1; n <= calls; n += step) {
+        const bool stop = n % 2;
+        const char *folder = pt_path_in(pt_temp_folder(), pt_textf("failing-%ld", n).s);
+        witness failing = {0}, healed = {0};
+        pt_io_fail_at(n, ENOSPC, false);
+        pt_status status = run_into(folder, stop ? "stop" : "continue", false, &failing, &err);
+        pt_io_fail_at(0, 0, false);
+        CHECK_MSG(status == PT_OK || status == PT_ERR_IO, "call %ld: %s", n, err.message);
+        CHECK_CONTAINS(status == PT_OK ? pt_textf("%s No space left", failing.warning).s
+                                       : err.message,
+                       "No space left");
+        REQUIRE_OK(run_into(folder, "continue", true, &healed, &err), err);
+        check_same(whole, folder, pt_textf("call %ld", n).s);
+    }
+}
+
+TEST(resume, every_failing_allocation_is_told) {
+    const char *whole = pt_path_in(pt_temp_folder(), "whole");
+    const char *folder = pt_path_in(pt_temp_folder(), "run");
+    pt_error err = {0};
+    witness w = {.stop_after_row = 2};
+    REQUIRE(run_into(folder, "continue", false, &w, &err) == PT_ERR_INTERRUPTED);
+    w = (witness){0};
+    REQUIRE_OK(run_into(whole, "continue", false, &w, &err), err);
+    pt_text dir = pt_textf("output.dir=%s", folder);
+    pt_config *config =
+        pt_toy_config(resume_text().s, dir.s, "output.checkpoint_every=4", "output.best=true",
+                      "train.evaluate_every=6", "parallel.threads=2",
+                      "optimizer.learning_rate=0.05", (const char *)NULL);
+    const pt_run_listener listener = {0};
+    const pt_run_options options = {.resume = true};
+    pt_status status = PT_ERR_MEMORY;
+    long n = 1;
+    for (const long step = pt_test_quick() ? 11 : 1; status == PT_ERR_MEMORY; n += step) {
+        pt_memory_fail_at(n, 0);
+        status = pt_run(config, &options, &listener, &err);
+        pt_memory_fail_at(0, 0);
+        CHECK_MSG(status == PT_OK || status == PT_ERR_MEMORY, "allocation %ld: %s", n, err.message);
+    }
+    CHECK(n > 100);
+    pt_config_free(config);
+    witness last = {0};
+    REQUIRE_OK(run_into(folder, "continue", true, &last, &err), err);
+    check_same(whole, folder, "after failing allocations");
+}
