@@ -1,6 +1,7 @@
 /* train_command.c: `ptrain train CONFIG`: one line an epoch, a bar, a closing summary; Ctrl-C. */
 #include "0_base/memory.h"
 #include "1_config/config.h"
+#include "4_train/trainer.h"
 #include "6_run/run.h"
 #include "8_cli/options.h"
 #include "8_cli/profile_table.h"
@@ -36,9 +37,10 @@ static void started(void *context, pt_trainer *trainer) {
     bool bar = s->config->output.progress == PT_SWITCH_ON ||
                (s->config->output.progress == PT_SWITCH_AUTO && pt_progress_possible());
     if (!s->quiet) {
-        fprintf(stderr, "ptrain: %zu parameters, %zu thread%s, %s kernels\n",
-                pt_trainer_parameters(trainer), pt_trainer_threads(trainer),
-                pt_trainer_threads(trainer) == 1 ? "" : "s", pt_trainer_isa(trainer));
+        const bool tuned = trainer->tuner.count > 1 && s->config->parallel.threads == 0;
+        fprintf(stderr, "ptrain: %zu parameters, %s%zu thread%s, %s kernels\n",
+                pt_trainer_parameters(trainer), tuned ? "up to " : "", trainer->threads,
+                trainer->threads == 1 ? "" : "s", pt_trainer_isa(trainer));
         if (bar)
             s->progress = pt_progress_start(trainer, s->config->train.iterations);
     }
