@@ -422,7 +422,7 @@ TEST(safetensors, hostile_headers_take_little_memory_and_no_stack) {
         CHECK_CONTAINS(err.message, cases[i].reason);
         CHECK(pt_memory_count() <= 5);
         long most = (2 + 6) * (SIZE / 1024) + 1024; /* the test's copies, and ours */
-        if (!pt_test_quick()) /* sanitizers take memory of their own */
+        if (!pt_test_quick())                       /* sanitizers take memory of their own */
             CHECK_MSG(peak() - before < most, "case %zu took %ld KiB", i, peak() - before);
         free(header);
     }
