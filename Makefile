@@ -146,9 +146,18 @@ $(BUILD)/tests-criterion: $(CRITERION_OBJECTS) $(BUILD)/libptrain.a
 	$(Q)$(CC) $(LDFLAGS_OURS) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) $(TEST_LIBS) -lcriterion -o $@
 
 # Tests run side by side: threads that wait must not spin.
-TEST_ENVIRONMENT := OMP_WAIT_POLICY=passive PT_BINARY=$(BUILD)/ptrain PT_BUILD=$(BUILD)
+TEST_ENVIRONMENT := OMP_WAIT_POLICY=passive PT_BINARY=$(BUILD)/ptrain PT_BUILD=$(BUILD) \
+                    LOCPATH=$(CURDIR)/build/locales
 
-run-tests: $(BUILD)/tests-criterion $(BUILD)/libptrain.a ptrain
+# Locales with a decimal comma and a dotless i, for the tests only; skipped where their sources are
+# not installed.
+build/locales/made:
+	@mkdir -p $(dir $@)
+	$(Q)for name in de_DE tr_TR; do \
+	    localedef --no-archive -i $$name -f UTF-8 $(dir $@)$$name.UTF-8 >/dev/null 2>&1 || true; done
+	$(Q)touch $@
+
+run-tests: build/locales/made $(BUILD)/tests-criterion $(BUILD)/libptrain.a ptrain
 	$(Q)export $(TEST_ENVIRONMENT) CC='$(CC)' MAKE='$(MAKE)'; unset MAKEFLAGS MFLAGS; failed=; \
 	$(BUILD)/tests-criterion || failed=Criterion; \
 	for script in $(TEST_SCRIPTS); do \
@@ -161,7 +170,7 @@ test-plain: ## run the tests of C code by the small driver, without Criterion
 	$(Q)$(DEPS) --test
 	$(AGAIN) run-plain
 
-run-plain: $(BUILD)/tests-plain $(BUILD)/ptrain
+run-plain: build/locales/made $(BUILD)/tests-plain $(BUILD)/ptrain
 	$(Q)$(TEST_ENVIRONMENT) $(BUILD)/tests-plain
 
 # -O1 keeps reports readable; fewer cases keep the time short. gcc's OpenMP runtime makes

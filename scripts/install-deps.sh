@@ -27,6 +27,7 @@ build    <zlib.h>                 zlib1g-dev      zlib-devel           zlib     
 data     curl                     curl            curl                 curl          curl
 data     /etc/ssl/certs           ca-certificates ca-certificates      ca-certificates ca-certificates
 test     <criterion/criterion.h>  libcriterion-dev criterion-devel     criterion     criterion-devel
+test     /usr/share/i18n/locales/de_DE locales     glibc-locale-source  glibc         glibc-i18ndata
 lint     clang-format             clang-format    clang-tools-extra    clang         clang-tools
 lint     clang-tidy               clang-tidy      clang-tools-extra    clang         clang-tools
 lint     cppcheck                 cppcheck        cppcheck             cppcheck      cppcheck
