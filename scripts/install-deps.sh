@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # install-deps.sh: installs what a task needs and this machine lacks. Silent when nothing is missing.
 #
-# Usage: scripts/install-deps.sh [--data] [--test] [--lint] [--sanitize] [--fuzz] [--bench]
+# Usage: scripts/install-deps.sh [--data] [--test] [--locale] [--lint] [--sanitize] [--fuzz] [--bench]
 #        [--all] [--list]
 # What building needs is always included. --list prints the missing packages instead of installing.
 #
