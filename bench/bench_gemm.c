@@ -10,10 +10,10 @@
  * stay where they are from call to call (in cache if they fit). Rows are padded to 64 bytes, as
  * ptrain stores them. Peers compute the same product without shards.
  */
+#include "simd/fma_peak.h"
 #include "simd/kernels.h"
 
 #include <dlfcn.h>
-#include <immintrin.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -49,41 +49,8 @@ static double now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static volatile float sink;
-
-/* 16 independent chains of FMAs; returns the floating-point operations done. */
-#define DEFINE_PEAK(name, target_isa, vec, lanes, zero, set1, fma)                                 \
-    __attribute__((target(target_isa))) static double name(size_t steps) {                         \
-        vec acc[16], x = set1(0.999f), y = set1(1e-3f);                                            \
-        for (int i = 0; i < 16; i++)                                                               \
-            acc[i] = zero();                                                                       \
-        for (size_t s = 0; s < steps; s++) {                                                       \
-            acc[0] = fma(acc[0], x, y), acc[1] = fma(acc[1], x, y);                                \
-            acc[2] = fma(acc[2], x, y), acc[3] = fma(acc[3], x, y);                                \
-            acc[4] = fma(acc[4], x, y), acc[5] = fma(acc[5], x, y);                                \
-            acc[6] = fma(acc[6], x, y), acc[7] = fma(acc[7], x, y);                                \
-            acc[8] = fma(acc[8], x, y), acc[9] = fma(acc[9], x, y);                                \
-            acc[10] = fma(acc[10], x, y), acc[11] = fma(acc[11], x, y);                            \
-            acc[12] = fma(acc[12], x, y), acc[13] = fma(acc[13], x, y);                            \
-        }                                                                                          \
-        float sum = 0;                                                                             \
-        for (int i = 0; i < 16; i++) {                                                             \
-            float lane;                                                                            \
-            memcpy(&lane, &acc[i], sizeof lane);                                                   \
-            sum += lane;                                                                           \
-        }                                                                                          \
-        sink = sum;                                                                                \
-        return (double)steps * 14.0 * 2.0 * lanes;                                                 \
-    }
-DEFINE_PEAK(peak_avx512, "avx512f", __m512, 16, _mm512_setzero_ps, _mm512_set1_ps, _mm512_fmadd_ps)
-DEFINE_PEAK(peak_avx2, "avx2,fma", __m256, 8, _mm256_setzero_ps, _mm256_set1_ps, _mm256_fmadd_ps)
-DEFINE_PEAK(peak_scalar, "fma", __m128, 1, _mm_setzero_ps, _mm_set1_ps, _mm_fmadd_ss)
-
 static double measure_peak(pt_isa isa) {
-    double (*loop)(size_t) = isa == PT_ISA_AVX512 ? peak_avx512
-                             : isa == PT_ISA_AVX2 ? peak_avx2
-                                                  : peak_scalar;
-    double start = now(), work = loop(5000);
+    double start = now(), work = pt_fma_loop(isa, 5000);
     return work / (now() - start) * 1e-9;
 }
 
