@@ -162,23 +162,7 @@ bool pt_file_exists(const char *path) {
     return access(path, F_OK) == 0;
 }
 
-pt_run_result pt_run_ptrain(const char *first_argument, ...) {
-    const char *binary = getenv("PT_BINARY");
-    if (!binary)
-        binary = "./ptrain";
-    char *argv[64] = {(char *)(uintptr_t)binary, (char *)(uintptr_t)first_argument};
-    size_t count = first_argument ? 2 : 1;
-    va_list args;
-    va_start(args, first_argument);
-    while (first_argument && count < 63) {
-        argv[count] = va_arg(args, char *);
-        if (!argv[count])
-            break;
-        count++;
-    }
-    va_end(args);
-    argv[count] = NULL;
-
+pt_run_result pt_run_program(const char *binary, char *const argv[]) {
     char name[2][64] = {"/tmp/ptrain-out-XXXXXX", "/tmp/ptrain-err-XXXXXX"};
     int fd[2] = {mkstemp(name[0]), mkstemp(name[1])};
     posix_spawn_file_actions_t actions;
@@ -202,6 +186,26 @@ pt_run_result pt_run_ptrain(const char *first_argument, ...) {
     unlink(name[0]);
     unlink(name[1]);
     return result;
+}
+
+pt_run_result pt_run_ptrain(const char *first_argument, ...) {
+    const char *binary = getenv("PT_BINARY");
+    if (!binary)
+        binary = "./ptrain";
+    char *argv[64] = {(char *)(uintptr_t)binary, (char *)(uintptr_t)first_argument};
+    size_t count = first_argument ? 2 : 1;
+    va_list args;
+    va_start(args, first_argument);
+    while (first_argument && count < 63) {
+        argv[count] = va_arg(args, char *);
+        if (!argv[count])
+            break;
+        count++;
+    }
+    va_end(args);
+    argv[count] = NULL;
+
+    return pt_run_program(binary, argv);
 }
 
 static void write_idx(const char *path, size_t rows, size_t height, size_t width,

@@ -86,6 +86,8 @@ typedef struct pt_run_result {
     int status;      /* exit status, or 128 + signal */
     char *out, *err; /* what it printed; freed when the test ends */
 } pt_run_result;
+/* Runs a program with its arguments (argv[0] included, NULL-terminated) and empty standard input. */
+pt_run_result pt_run_program(const char *binary, char *const argv[]);
 /* Runs the ptrain binary of this build (environment PT_BINARY, else ./ptrain) with the given
  * arguments, NULL-terminated, from the project's top folder. */
 pt_run_result pt_run_ptrain(const char *first_argument, ...) __attribute__((sentinel));

@@ -1,15 +1,11 @@
 /* toys.c: small networks and data for tests of training, and a shell for tests of the program. */
 #include "toys.h"
 
-#include <spawn.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
-
-extern char **environ;
 
 pt_text pt_textf(const char *format, ...) {
     pt_text text;
@@ -83,28 +79,7 @@ pt_run_result pt_run_shell(const char *format, ...) {
     const char *binary = getenv("PT_BINARY");
     setenv("PT", binary ? binary : "./ptrain", 1);
     char *argv[] = {(char *)(uintptr_t) "sh", (char *)(uintptr_t) "-c", command, NULL};
-    char name[2][64] = {"/tmp/ptrain-out-XXXXXX", "/tmp/ptrain-err-XXXXXX"};
-    int fd[2] = {mkstemp(name[0]), mkstemp(name[1])}, status = 0;
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", 0, 0);
-    posix_spawn_file_actions_adddup2(&actions, fd[0], 1);
-    posix_spawn_file_actions_adddup2(&actions, fd[1], 2);
-    pid_t child = -1;
-    int failed = posix_spawn(&child, "/bin/sh", &actions, NULL, argv, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    if (!pt_check(failed == 0, __FILE__, __LINE__, "cannot run sh: %s", strerror(failed)))
-        pt_abandon_test();
-    waitpid(child, &status, 0);
-    close(fd[0]);
-    close(fd[1]);
-    pt_run_result result = {.status =
-                                WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status)};
-    result.out = pt_read_file(name[0], NULL);
-    result.err = pt_read_file(name[1], NULL);
-    unlink(name[0]);
-    unlink(name[1]);
-    return result;
+    return pt_run_program("/bin/sh", argv);
 }
 
 void pt_check_one_line_error(const pt_run_result *run, int status, const char *words,

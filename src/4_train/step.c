@@ -40,7 +40,8 @@ static size_t row_at(const pt_param *param, size_t floats) {
     return row < param->rows ? row : param->rows;
 }
 
-static void update(pt_trainer *t, uint64_t step, size_t offset, size_t n, const float *gradient) {
+void pt_trainer_update(pt_trainer *t, uint64_t step, size_t offset, size_t n,
+                       const float *gradient) {
     float *state[PT_OPTIMIZER_MAX_STATE];
     for (size_t i = 0; i < PT_OPTIMIZER_MAX_STATE; i++)
         state[i] = t->state[i] ? t->state[i] + offset : NULL;
@@ -70,7 +71,7 @@ static void update_own_slices(pt_trainer *t, uint64_t step, const pt_tape *tape,
             pt_graph_gradient(graph, t->kernels, tape, p, row, row + rows, &t->shards.shards, slice,
                               param->ld, self->scratch);
             const uint64_t time = pt_profile_start(tape->profile);
-            update(t, step, param->offset + row * param->ld, rows * param->ld, slice);
+            pt_trainer_update(t, step, param->offset + row * param->ld, rows * param->ld, slice);
             pt_profile_add(tape->profile, PT_PHASE_UPDATE, param->node, time);
         }
         slice += piece * param->ld;
@@ -111,7 +112,7 @@ static void reduce_and_update(pt_trainer *t, uint64_t step, pt_profile *profile,
         uint64_t time = pt_profile_start(profile);
         pt_shard_tree(t->config->parallel.shards, workers, add_workers, &piece);
         time = pt_profile_add(profile, PT_PHASE_REDUCE, 0, time);
-        update(t, step, at, piece.count, t->workers[0].gradient + at);
+        pt_trainer_update(t, step, at, piece.count, t->workers[0].gradient + at);
         pt_profile_add(profile, PT_PHASE_UPDATE, 0, time);
     }
 }

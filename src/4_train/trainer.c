@@ -1,17 +1,16 @@
 /* trainer.c: building a trainer, running it, and what it offers besides training. */
 #include "4_train/trainer.h"
-#include "0_base/cores.h"
 
+#include "0_base/clock.h"
+#include "0_base/cores.h"
 #include "0_base/fail.h"
 #include "0_base/memory.h"
 #include "4_train/numerical.h"
 #include "4_train/workers.h"
-#include "5_results/safetensors.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 /* Workers there may be: `threads`, or the cores there are. */
 static size_t most_threads(const pt_config *config) {
@@ -219,9 +218,6 @@ static pt_status run_numerical(pt_trainer *t, uint64_t last, pt_error *err) {
     const pt_graph *graph = t->graph;
     double *gradient = pt_calloc(graph->param_total, sizeof *gradient);
     float *row = pt_calloc(graph->widest_ld + PT_ROW_ALIGN, sizeof *row);
-    size_t widest = 0;
-    for (size_t p = 0; p < graph->param_count; p++)
-        widest = graph->params[p].cols > widest ? graph->params[p].cols : widest;
     pt_status status = gradient && row ? PT_OK
                                        : pt_fail_memory(err, "the numerical gradient",
                                                         graph->param_total * sizeof *gradient);
@@ -241,14 +237,9 @@ static pt_status run_numerical(pt_trainer *t, uint64_t last, pt_error *err) {
         for (size_t p = 0; status == PT_OK && !t->diverged && p < graph->param_count; p++) {
             const pt_param *param = &graph->params[p];
             for (size_t r = 0; r < param->rows; r++) {
-                size_t offset = param->offset + r * param->ld;
-                float *state[PT_OPTIMIZER_MAX_STATE];
-                for (size_t i = 0; i < PT_OPTIMIZER_MAX_STATE; i++)
-                    state[i] = t->state[i] ? t->state[i] + offset : NULL;
                 for (size_t c = 0; c < param->cols; c++)
                     row[c] = (float)gradient[at++];
-                t->optimizer->update(t->config, t->kernels, t->iteration + 1, param->cols, row,
-                                     state, t->params + offset);
+                pt_trainer_update(t, t->iteration, param->offset + r * param->ld, param->cols, row);
             }
         }
         pt_float_environment_leave(previous);
@@ -262,12 +253,6 @@ static pt_status run_numerical(pt_trainer *t, uint64_t last, pt_error *err) {
     pt_free(gradient);
     pt_free(row);
     return status;
-}
-
-static double now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
 /* Windows of iterations on the threads and the schedule that the tuner says. */
@@ -284,9 +269,9 @@ static pt_status run_backprop(pt_trainer *t, uint64_t last, pt_error *err) {
     t->diverged = false;
     while (t->iteration < last && !t->diverged && !atomic_load(&t->stop)) {
         const uint64_t first = t->iteration;
-        const double start = now();
+        const double start = pt_now();
         pt_train_region(t, first + pt_tuner_next(&t->tuner, last - first), loader);
-        pt_tuner_note(&t->tuner, t->iteration - first, now() - start);
+        pt_tuner_note(&t->tuner, t->iteration - first, pt_now() - start);
     }
     pt_loader_stop(loader);
     return PT_OK;

@@ -82,6 +82,10 @@ pt_status pt_trainer_profile(pt_trainer *trainer, pt_error *err);
 /* Lends a mini-batch to a tape: the walks read it. */
 void pt_tape_read_batch(pt_tape *tape, const pt_batch *batch);
 
+/* Applies iteration `step`'s gradient to the n parameters from `offset` of the block on. */
+void pt_trainer_update(pt_trainer *trainer, uint64_t step, size_t offset, size_t n,
+                       const float *gradient);
+
 /* Rows of a parameter in one piece of the slices schedule. */
 size_t pt_slice_rows(const pt_param *param);
 

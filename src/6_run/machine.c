@@ -1,6 +1,7 @@
 /* machine.c: the processor's name, its clock, and how fast it multiplies and waits. */
 #include "6_run/machine.h"
 
+#include "0_base/clock.h"
 #include "0_base/cores.h"
 #include "4_train/workers.h"
 #include "simd/fma_peak.h"
@@ -8,7 +9,6 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <x86intrin.h>
 
 const char *pt_cpu_name(char buffer[128]) {
@@ -28,12 +28,6 @@ const char *pt_cpu_name(char buffer[128]) {
     return buffer;
 }
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* Both clocks at one moment: of a few readings the one that took least, since a thread may be
  * stopped between the two. */
 static void read_clocks(double *seconds, double *ticks) {
@@ -41,7 +35,7 @@ static void read_clocks(double *seconds, double *ticks) {
     *seconds = *ticks = 0;
     for (int i = 0; i < 10; i++) {
         const uint64_t before = __rdtsc();
-        const double time = now();
+        const double time = pt_now();
         const uint64_t took = __rdtsc() - before;
         if (took >= least)
             continue;
@@ -98,10 +92,10 @@ static void measure_barrier(void *context, size_t worker, size_t workers) {
     waiting *w = context;
     double best = 1;
     for (int burst = 0; burst < BURSTS; burst++) {
-        const double start = now();
+        const double start = pt_now();
         for (int i = 0; i < WAITS; i++)
             pt_barrier_wait(&w->barrier, workers);
-        const double each = (now() - start) / WAITS;
+        const double each = (pt_now() - start) / WAITS;
         best = each < best ? each : best; /* a neighbour on our core is not the barrier's fault */
     }
     if (worker == 0)

@@ -1,6 +1,7 @@
 /* run.c: the book's program around the trainer. */
 #include "6_run/run.h"
 
+#include "0_base/clock.h"
 #include "0_base/fail.h"
 #include "0_base/memory.h"
 #include "1_config/config.h"
@@ -12,7 +13,6 @@
 
 #include <math.h>
 #include <string.h>
-#include <time.h>
 
 typedef struct run {
     const pt_config *config;
@@ -36,12 +36,6 @@ typedef struct run {
     double best_accuracy;
     uint64_t best_step;
 } run;
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static uint64_t iterations_per_epoch(const run *r) {
     return r->trainer->sampler.steps_per_epoch;
@@ -109,7 +103,7 @@ static pt_status heed_best(run *r, pt_error *err) {
 /* Writes and reports one metrics row for the current iteration. */
 static pt_status evaluate(run *r, pt_error *err) {
     const uint64_t iteration = pt_trainer_iteration(r->trainer), epoch = iterations_per_epoch(r);
-    double start = now();
+    double start = pt_now();
     r->row.iteration = iteration;
     /* The row after the first iteration is the book's epoch 0; a last, partial epoch counts as one.
      */
@@ -122,7 +116,7 @@ static pt_status evaluate(run *r, pt_error *err) {
         status = evaluate_split(r, PT_SPLIT_TEST, &r->row.has_test, &r->row.test_accuracy, err);
     if (status == PT_OK)
         status = heed_save_error(r, pt_metrics_epoch(r->metrics, &r->row, err), err);
-    r->eval_seconds += now() - start;
+    r->eval_seconds += pt_now() - start;
     if (status != PT_OK)
         return status;
     pt_run_row report = {.metrics = r->row};
@@ -158,9 +152,9 @@ static uint64_t next_checkpoint(const run *r, uint64_t done) {
 /* Trains up to iteration `until` and takes down the losses. */
 static pt_status train_until(run *r, uint64_t until, pt_error *err) {
     const uint64_t done = pt_trainer_iteration(r->trainer);
-    const double start = now();
+    const double start = pt_now();
     pt_status status = pt_trainer_run(r->trainer, until - done, err);
-    const double seconds = now() - start;
+    const double seconds = pt_now() - start;
     size_t count;
     const double *losses = pt_trainer_losses(r->trainer, &count);
     for (size_t i = 0; i < count; i++)
@@ -302,7 +296,7 @@ static pt_summary summarize(const run *r, const char *status) {
                     .samples = iterations * config->train.batch_size,
                     .train_seconds = r->train_seconds,
                     .eval_seconds = r->eval_seconds,
-                    .total_seconds = now() - r->started,
+                    .total_seconds = pt_now() - r->started,
                     .threads = pt_trainer_threads(r->trainer),
                     .isa = pt_trainer_isa(r->trainer),
                     .schedule = pt_schedule_name(pt_trainer_choice(r->trainer)->schedule),
@@ -383,7 +377,7 @@ static pt_status report_profile(const run *r, pt_error *err) {
 
 pt_status pt_run(const pt_config *config, const pt_run_options *options,
                  const pt_run_listener *listener, pt_error *err) {
-    run r = {.config = config, .listener = listener, .started = now()};
+    run r = {.config = config, .listener = listener, .started = pt_now()};
     if (options)
         r.options = *options;
     r.row.loss = (double)NAN; /* until there is one */

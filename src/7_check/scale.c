@@ -1,6 +1,7 @@
 /* scale.c: measuring rows of threads and schedules, and the phases that calibrate the model. */
 #include "7_check/scale.h"
 
+#include "0_base/clock.h"
 #include "0_base/cores.h"
 #include "0_base/fail.h"
 #include "0_base/memory.h"
@@ -11,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { MOST_THREADS = 1024, WARM_UP = 3, MIN_ITERATIONS = 4 };
@@ -33,12 +33,6 @@ typedef struct scaling {
     double flops; /* of a step */
     char folder[256];
 } scaling;
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static int compare(const void *x, const void *y) {
     const double a = *(const double *)x, b = *(const double *)y;
@@ -115,9 +109,9 @@ static pt_status measure(scaling *s, size_t index, size_t round, pt_error *err) 
     sample->peak[round] = pt_machine_fma_peak(s->isa, row->threads, 5e-3) * 1e-9;
     status = pt_trainer_run(t, WARM_UP, err);
     if (status == PT_OK) {
-        const double start = now();
+        const double start = pt_now();
         status = pt_trainer_run(t, s->result->iterations, err);
-        sample->seconds[round] = (now() - start) / (double)s->result->iterations;
+        sample->seconds[round] = (pt_now() - start) / (double)s->result->iterations;
     }
     if (status == PT_OK && round == 0)
         status = hash_model(s, t, row, err);
@@ -192,9 +186,9 @@ static pt_status choose_iterations(scaling *s, double seconds, pt_error *err) {
         status = pt_trainer_run(t, WARM_UP, err);
     while (status == PT_OK && spent < seconds / 4 && done < LOSS_CAPACITY / 2) {
         const uint64_t some = done ? done : 1;
-        const double start = now();
+        const double start = pt_now();
         status = pt_trainer_run(t, some, err);
-        spent += now() - start;
+        spent += pt_now() - start;
         done += some;
     }
     if (status == PT_OK) {
