@@ -44,8 +44,9 @@ TEST_LIBS := $(or $(shell $(PKG_CONFIG) --libs jansson 2>/dev/null),-ljansson)
 
 # Only files of an instruction set get its flags; only one file knows OpenMP. Kernels read no files:
 # instrumenting them for the fuzzers would take minutes.
-flags_of = $(if $(findstring _avx512,$(1)),-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma) \
-           $(if $(findstring _avx2,$(1)),-mavx2 -mfma) \
+flags_of = $(if $(findstring _vbmi2,$(1)),-mavx512vbmi2) \
+           $(if $(findstring _avx512,$(1)),-mavx512f -mavx512bw -mavx512dq -mavx512vl) \
+           $(if $(findstring _avx,$(1)),-mavx2 -mfma -mbmi -mbmi2 -mpopcnt) \
            $(if $(findstring 4_train/workers,$(1)),-fopenmp) \
            $(if $(findstring fuzzer,$(SANITIZE)),$(if $(filter simd/%,$(1)),-fno-sanitize=all))
 
@@ -66,7 +67,7 @@ HEADERS := $(wildcard include/ptrain/*.h)
 FORMATTED := $(wildcard include/ptrain/*.h simd/*.[ch] src/*/*.[ch] tests/*.[ch] \
              tests/torture/*.[ch] tests/fuzz/*.[ch] bench/*.[ch])
 # The analysers cannot follow intrinsics: the tests hold those kernels against the scalar ones.
-LINTED := $(filter-out %_avx2.c %_avx512.c,$(LIB_SOURCES) $(CLI_SOURCES))
+LINTED := $(filter-out %_avx2.c %_avx512.c %_vbmi2.c,$(LIB_SOURCES) $(CLI_SOURCES))
 
 LIB_OBJECTS := $(LIB_SOURCES:%.c=$(BUILD)/%.o)
 CLI_OBJECTS := $(CLI_SOURCES:%.c=$(BUILD)/%.o)

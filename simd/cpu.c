@@ -3,7 +3,7 @@
  * CPUID tells what the processor has; XCR0 tells which registers the operating system saves when it
  * switches threads. An instruction set is usable only with both (Intel SDM vol. 1, 14.3 and 15.2).
  */
-#include "simd/kernels.h"
+#include "simd/kernels_internal.h"
 
 #include <cpuid.h>
 #include <pthread.h>
@@ -33,13 +33,14 @@ static pt_isa detect(void) {
     unsigned eax, ebx, ecx, edx;
     if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx))
         return PT_ISA_SCALAR;
-    /* "avx2" here means AVX2 and FMA. OSXSAVE: xgetbv itself is allowed. */
-    if (!has_all(ecx, bit_OSXSAVE | bit_AVX | bit_FMA))
+    /* "avx2" here means AVX2, FMA, BMI1, BMI2 and POPCNT, which came together (Haswell, Excavator).
+     * OSXSAVE: xgetbv itself is allowed. */
+    if (!has_all(ecx, bit_OSXSAVE | bit_AVX | bit_FMA | bit_POPCNT))
         return PT_ISA_SCALAR;
     unsigned xcr0 = read_xcr0();
     if (!has_all(xcr0, XCR0_AVX) || !__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx))
         return PT_ISA_SCALAR;
-    if (!has_all(ebx, bit_AVX2))
+    if (!has_all(ebx, bit_AVX2 | bit_BMI | bit_BMI2))
         return PT_ISA_SCALAR;
     /* "avx512" is one set: F, BW, DQ and VL, which every server since Skylake-SP (2017) and Zen 4
      * has, and Knights Landing has not. */
@@ -51,15 +52,24 @@ static pt_isa detect(void) {
 
 static pthread_once_t g_once = PTHREAD_ONCE_INIT;
 static pt_isa g_best;
+static bool g_vbmi2;
 
 static void note_best(void) {
+    unsigned eax, ebx, ecx = 0, edx;
     g_best = detect();
+    g_vbmi2 = g_best == PT_ISA_AVX512 && __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) &&
+              has_all(ecx, bit_AVX512VBMI2);
 }
 
 /* Asked once: in a virtual machine each CPUID is a trap of many microseconds. */
 pt_isa pt_isa_best(void) {
     pthread_once(&g_once, note_best);
     return g_best;
+}
+
+bool pt_cpu_has_vbmi2(void) {
+    pthread_once(&g_once, note_best);
+    return g_vbmi2;
 }
 
 static const char *const names[PT_ISA_COUNT] = {

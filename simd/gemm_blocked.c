@@ -220,7 +220,7 @@ void pt_gemm_blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m,
 
 void pt_gemm_blocked_columns(const pt_gemm_tiles *tiles, size_t m, size_t n,
                              const pt_shards *shards, const float *a, size_t lda, const float *b,
-                             size_t ldb, float *c, size_t ldc, void *scratch) {
+                             size_t ldb, const float *rate, float *c, size_t ldc, void *scratch) {
     if (m == 0 || n == 0)
         return;
     const size_t first = shards->row[0], k = shards->row[shards->count] - first;
@@ -266,6 +266,7 @@ void pt_gemm_blocked_columns(const pt_gemm_tiles *tiles, size_t m, size_t n,
                 .ldb = ldb,
                 .panel = pack && walk.tiles > 1 ? scratch : NULL,
                 .shards = shards,
+                .rate = rate,
             };
             walk_panel(&walk, tile);
         }

@@ -47,6 +47,7 @@ typedef struct pt_gemm_tile {
 
     /* columns form only: all of k, in shards; a and b point at the first shard's first row */
     const pt_shards *shards;
+    const float *rate; /* NULL: C = sum; else C = fma(*rate, sum, C) */
 } pt_gemm_tile;
 
 typedef void (*pt_gemm_tile_function)(const pt_gemm_tile *tile);
@@ -76,6 +77,6 @@ void pt_gemm_blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m,
                           float *c, size_t ldc, void *scratch);
 void pt_gemm_blocked_columns(const pt_gemm_tiles *tiles, size_t m, size_t n,
                              const pt_shards *shards, const float *a, size_t lda, const float *b,
-                             size_t ldb, float *c, size_t ldc, void *scratch);
+                             size_t ldb, const float *rate, float *c, size_t ldc, void *scratch);
 
 #endif

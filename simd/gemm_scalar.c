@@ -66,9 +66,15 @@ static void merge(size_t n, float stack[][COLUMNS], size_t *depth) {
         stack[*depth - 1][j] += stack[*depth][j];
 }
 
+/* c = sum, or c += *rate * sum. */
+static void apply(size_t n, const float *rate, const float *sum, float *c) {
+    for (size_t j = 0; j < n; j++)
+        c[j] = rate ? fmaf(*rate, sum[j], c[j]) : sum[j];
+}
+
 static void pt_sgemm_tn_scalar(size_t m, size_t n, const pt_shards *shards, const float *a,
-                               size_t lda, const float *b, size_t ldb, float *c, size_t ldc,
-                               void *scratch) {
+                               size_t lda, const float *b, size_t ldb, const float *rate, float *c,
+                               size_t ldc, void *scratch) {
     (void)scratch;
     float stack[PT_MAX_SHARD_DEPTH][COLUMNS];
     for (size_t i = 0; i < m; i++) {
@@ -88,14 +94,13 @@ static void pt_sgemm_tn_scalar(size_t m, size_t n, const pt_shards *shards, cons
                     merge(width, stack, &depth);
             }
             assert(depth == 1);
-            for (size_t j = 0; j < width; j++)
-                c[i * ldc + j0 + j] = stack[0][j];
+            apply(width, rate, stack[0], c + i * ldc + j0);
         }
     }
 }
 
 static void pt_column_sum_scalar(size_t n, const pt_shards *shards, const float *x, size_t ldx,
-                                 float *out) {
+                                 const float *rate, float *c) {
     float stack[PT_MAX_SHARD_DEPTH][COLUMNS];
     for (size_t j0 = 0; j0 < n; j0 += COLUMNS) {
         size_t width = n - j0 < COLUMNS ? n - j0 : COLUMNS;
@@ -112,8 +117,7 @@ static void pt_column_sum_scalar(size_t n, const pt_shards *shards, const float 
                 merge(width, stack, &depth);
         }
         assert(depth == 1);
-        for (size_t j = 0; j < width; j++)
-            out[j0 + j] = stack[0][j];
+        apply(width, rate, stack[0], c + j0);
     }
 }
 

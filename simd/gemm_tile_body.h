@@ -240,6 +240,16 @@ static ALWAYS_INLINE void tile_columns(const pt_gemm_tile *tile, size_t rows, si
         depth++;
     }
     assert(depth == 0);
+    if (tile->rate) {
+        const vec rate = vec_broadcast(tile->rate);
+        UNROLL for (size_t i = 0; i < rows; i++) {
+            vec c[PT_GEMM_MAX_VECTORS];
+            load_row(vectors, last, tile->c + i * tile->ldc, c);
+            UNROLL for (size_t v = 0; v < vectors; v++) {
+                acc[i * vectors + v] = vec_fma(rate, acc[i * vectors + v], c[v]);
+            }
+        }
+    }
     store_c(tile, rows, vectors, last, acc);
 }
 
@@ -248,7 +258,7 @@ static ALWAYS_INLINE void tile_columns(const pt_gemm_tile *tile, size_t rows, si
 enum { SUM_VECTORS = 8 }; /* independent chains, to hide the latency of the additions */
 
 static ALWAYS_INLINE void sum_columns(size_t vectors, size_t columns, const pt_shards *shards,
-                                      const float *x, size_t ldx, float *out) {
+                                      const float *x, size_t ldx, const float *rate, float *out) {
     const vec_mask last = vec_first(columns - (vectors - 1) * LANES);
     vec stack[PT_MAX_SHARD_DEPTH][SUM_VECTORS];
     size_t depth = 0;
@@ -280,6 +290,13 @@ static ALWAYS_INLINE void sum_columns(size_t vectors, size_t columns, const pt_s
         depth++;
     }
     assert(depth == 0);
+    if (rate) {
+        vec old[SUM_VECTORS];
+        load_row(vectors, last, out, old);
+        UNROLL for (size_t v = 0; v < vectors; v++) {
+            acc[v] = vec_fma(vec_broadcast(rate), acc[v], old[v]);
+        }
+    }
     UNROLL for (size_t v = 0; v + 1 < vectors; v++) {
         vec_store(out + v * LANES, acc[v]);
     }
@@ -287,26 +304,26 @@ static ALWAYS_INLINE void sum_columns(size_t vectors, size_t columns, const pt_s
 }
 
 static void sum_all_columns(size_t n, const pt_shards *shards, const float *x, size_t ldx,
-                            float *out) {
+                            const float *rate, float *out) {
     while (n > 0) {
         size_t columns = n < SUM_VECTORS * LANES ? n : SUM_VECTORS * LANES;
         if (columns > 4 * LANES && columns <= 7 * LANES)
             columns = 4 * LANES; /* then a narrower rest */
         switch ((columns + LANES - 1) / LANES) {
         case 1:
-            sum_columns(1, columns, shards, x, ldx, out);
+            sum_columns(1, columns, shards, x, ldx, rate, out);
             break;
         case 2:
-            sum_columns(2, columns, shards, x, ldx, out);
+            sum_columns(2, columns, shards, x, ldx, rate, out);
             break;
         case 3:
-            sum_columns(3, columns, shards, x, ldx, out);
+            sum_columns(3, columns, shards, x, ldx, rate, out);
             break;
         case 4:
-            sum_columns(4, columns, shards, x, ldx, out);
+            sum_columns(4, columns, shards, x, ldx, rate, out);
             break;
         default:
-            sum_columns(8, columns, shards, x, ldx, out);
+            sum_columns(8, columns, shards, x, ldx, rate, out);
             break;
         }
         n -= columns;

@@ -37,6 +37,8 @@ static void init_avx512(pt_kernels *kernels) {
     PT_KERNEL_LIST(SET_AVX512)
     pt_gemm_init_avx512(kernels);
     pt_sparse_init_avx512(kernels);
+    if (pt_cpu_has_vbmi2())
+        pt_sparse_init_avx512_vbmi2(kernels);
 }
 
 static void fill_tables(void) {

@@ -40,16 +40,16 @@ typedef struct pt_shards {
 
 enum { PT_MAX_SHARD_DEPTH = 10 }; /* the stack is never deeper: ceil(log2(PT_MAX_SHARDS)) + 2 */
 
-/* One row of bytes, most of them zero: the bytes, and a list of those that are not zero, made once by
- * sparse_list: column << 8 | byte in ascending order, then UINT32_MAX. */
+/* One row of bytes, most of them zero, as those that are not, made once by sparse_list. */
 typedef struct pt_sparse_row {
-    const uint8_t *bytes;
-    const uint32_t *entry;
+    const uint64_t *bitmap; /* bit c % 64 of word c / 64: whether column c is not zero */
+    const uint16_t *column; /* those columns, ascending */
+    const uint8_t *byte;    /* and their bytes; PT_SPARSE_SLACK bytes behind them can be read */
 } pt_sparse_row;
 
 enum {
-    PT_SPARSE_MAX_COLUMNS = (1 << 24) - 1,
-    PT_SPARSE_SLACK = 16, /* entries behind a list that sparse_list may overwrite */
+    PT_SPARSE_MAX_COLUMNS = 1 << 16,
+    PT_SPARSE_SLACK = 64,
 };
 
 /* Which product a scratch size is asked for. */
@@ -71,46 +71,52 @@ typedef struct pt_kernels {
     void (*sgemm_nt)(size_t m, size_t n, size_t k, const float *a, size_t lda, const float *b,
                      size_t ldb, float *c, size_t ldc, void *scratch);
 
-    /* Gradient to the weights. C[m x n] = the shard tree of A[rows x m]^T B[rows x n]: within a shard
+    /* Gradient to the weights. G[m x n] = the shard tree of A[rows x m]^T B[rows x n]: within a shard
      * one chain over its rows ascending from +0; the shards' sums are added along shards->merges.
      * Row offsets index A and B. +0.0f is added to each shard's sum (not after the tree: a sum of
-     * two canonical zeros is +0). */
+     * two canonical zeros is +0). Here and in the other gradients, C = G where `rate` is NULL; else
+     * C = fma(*rate, G, C): gradient descent in place, which is what sgd_update does with G. */
     void (*sgemm_tn)(size_t m, size_t n, const pt_shards *shards, const float *a, size_t lda,
-                     const float *b, size_t ldb, float *c, size_t ldc, void *scratch);
+                     const float *b, size_t ldb, const float *rate, float *c, size_t ldc,
+                     void *scratch);
 
-    /* Gradient to a bias. out[n] = the shard tree of column sums of X[rows x n]; within a shard the
+    /* Gradient to a bias. G[n] = the shard tree of column sums of X[rows x n]; within a shard the
      * rows are added in order, starting from +0. */
-    void (*column_sum)(size_t n, const pt_shards *shards, const float *x, size_t ldx, float *out);
+    void (*column_sum)(size_t n, const pt_shards *shards, const float *x, size_t ldx,
+                       const float *rate, float *c);
 
-    /* Products whose left factor is the sparse matrix A[r][column] = value[bytes of row r]; value is
-     * a table of 256 finite numbers with value[0] == 0, and B must be finite. Bit for bit what
-     * sgemm_nn and sgemm_tn give for A in floats. */
+    /* Products whose left factor is the sparse matrix A[r][column] = value[byte of row r]; value is
+     * a table of 256 finite numbers with value[0] == 0, and B (and, with a rate, C) must be finite.
+     * Bit for bit what sgemm_nn and sgemm_tn give for A in floats. */
 
     /* Bytes of scratch (64-byte aligned, one per thread) that either product wants for so many rows
      * of A, columns of B and columns of A, in any shards. Never shrinks when one of them grows. */
     size_t (*sparse_scratch)(size_t rows, size_t n, size_t columns);
 
-    /* C[m x n] = bias + A[m x k] B[k x n] (bias NULL: from +0). Reads the rows' lists only. `ahead`
-     * (NULL: nothing) are m rows whose lists to prefetch meanwhile: random rows of a data set come
-     * from memory, and asking for one between two rows' arithmetic costs little, while asking for all
-     * at once would wait for them. */
-    void (*sparse_nn)(size_t m, size_t n, size_t k, const pt_sparse_row *a, const float *value,
-                      const float *b, size_t ldb, const float *bias, float *c, size_t ldc,
-                      const pt_sparse_row *ahead, void *scratch);
+    /* C[m x n] = bias + A[m x k] B[k x n] (bias NULL: from +0), or a part of it: only columns begin
+     * .. end-1 of A are added, the chains start if begin is 0 (else go on from C) and finish if end
+     * is k, so that calls for 0 .. e, e .. f, f .. k are one for 0 .. k. `ahead` (NULL: nothing) are
+     * m rows whose lists to prefetch meanwhile: random rows of a data set come from memory, and
+     * asking for one between two rows' arithmetic costs little, while asking for all at once would
+     * wait for them. */
+    void (*sparse_nn)(size_t m, size_t n, size_t k, size_t begin, size_t end,
+                      const pt_sparse_row *a, const float *value, const float *b, size_t ldb,
+                      const float *bias, float *c, size_t ldc, const pt_sparse_row *ahead,
+                      void *scratch);
 
-    /* Rows begin .. end-1 of the gradient: C[(end-begin) x n] = the shard tree of columns begin ..
-     * end-1 of A, transposed, times B[rows x n]. Row offsets index a and B. Reads the rows' bytes
-     * (only these columns), not the lists. Pieces that begin at multiples of 64 are fastest. */
+    /* Rows begin .. end-1 of the gradient: G[(end-begin) x n] = the shard tree of columns begin ..
+     * end-1 of A, transposed, times B[rows x n]; into C as sgemm_tn says. Row offsets index a and B.
+     * Pieces that begin at multiples of 64 are fastest. */
     void (*sparse_tn)(size_t begin, size_t end, size_t n, const pt_shards *shards,
                       const pt_sparse_row *a, const float *value, const float *b, size_t ldb,
-                      float *c, size_t ldc, void *scratch);
+                      const float *rate, float *c, size_t ldc, void *scratch);
 
     /* How many of n bytes are not zero. */
     size_t (*count_nonzero)(size_t n, const uint8_t *x);
-    /* Writes the list of a row of n <= PT_SPARSE_MAX_COLUMNS bytes: the entries and the UINT32_MAX
-     * behind them; up to PT_SPARSE_SLACK entries after that may be overwritten, so that rows listed
-     * in order can lie close together. Returns the number of entries without the last. */
-    size_t (*sparse_list)(size_t n, const uint8_t *x, uint32_t *entry);
+    /* Lists a row of n <= PT_SPARSE_MAX_COLUMNS bytes: n / 64 words of the bitmap, rounded up (bits
+     * beyond n are 0), then as many columns and bytes as there are not zero. */
+    void (*sparse_list)(size_t n, const uint8_t *x, uint64_t *bitmap, uint16_t *column,
+                        uint8_t *byte);
 
     /* Elementwise, n contiguous floats, in place allowed (y == x, dx == dy). */
     void (*relu_forward)(size_t n, const float *x, float *y); /* y = x > 0 ? x : +0 (NaN: NaN) */

@@ -9,6 +9,8 @@
 #include "simd/kernel_list.h"
 #include "simd/kernels.h"
 
+#include <stdbool.h>
+
 /* Matrix products and column sums: gemm_*.c. */
 void pt_gemm_init_scalar(pt_kernels *kernels);
 void pt_gemm_init_avx2(pt_kernels *kernels);
@@ -18,6 +20,9 @@ void pt_gemm_init_avx512(pt_kernels *kernels);
 void pt_sparse_init_scalar(pt_kernels *kernels);
 void pt_sparse_init_avx2(pt_kernels *kernels);
 void pt_sparse_init_avx512(pt_kernels *kernels);
+void pt_sparse_init_avx512_vbmi2(pt_kernels *kernels);
+/* Whether the processor has AVX-512 VBMI2 too: cpu.c. */
+bool pt_cpu_has_vbmi2(void);
 
 /* Everything in kernel_list.h: kernels_scalar.c, kernels_avx2.c, kernels_avx512.c. */
 #define PT_DECLARE_KERNEL(class, name)                                                             \

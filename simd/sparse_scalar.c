@@ -4,6 +4,7 @@
  * value[byte], which skip zeros as well.
  */
 #include "simd/kernels_internal.h"
+#include "simd/sparse_bits.h"
 
 #include <assert.h>
 #include <math.h>
@@ -18,14 +19,17 @@ static size_t count_nonzero_scalar(size_t n, const uint8_t *x) {
     return count;
 }
 
-static size_t sparse_list_scalar(size_t n, const uint8_t *x, uint32_t *entry) {
+static void sparse_list_scalar(size_t n, const uint8_t *x, uint64_t *bitmap, uint16_t *column,
+                               uint8_t *byte) {
     assert(n <= PT_SPARSE_MAX_COLUMNS);
-    size_t count = 0;
-    for (size_t i = 0; i < n; i++)
-        if (x[i] != 0)
-            entry[count++] = (uint32_t)i << 8 | x[i];
-    entry[count] = UINT32_MAX;
-    return count;
+    memset(bitmap, 0, divide_up(n, 64) * sizeof *bitmap);
+    for (size_t i = 0; i < n; i++) {
+        if (x[i] != 0) {
+            bitmap[i / 64] |= (uint64_t)1 << i % 64;
+            *column++ = (uint16_t)i;
+            *byte++ = x[i];
+        }
+    }
 }
 
 static size_t sparse_scratch_scalar(size_t rows, size_t n, size_t columns) {
@@ -41,27 +45,29 @@ static void add_scaled_row(size_t n, float a, const float *b, float *sum) {
         sum[j] = fmaf(a, b[j], sum[j]);
 }
 
-static void sparse_nn_scalar(size_t m, size_t n, size_t k, const pt_sparse_row *a,
-                             const float *value, const float *b, size_t ldb, const float *bias,
-                             float *c, size_t ldc, const pt_sparse_row *ahead, void *scratch) {
-    assert(k <= PT_SPARSE_MAX_COLUMNS);
-    (void)k;
+static void sparse_nn_scalar(size_t m, size_t n, size_t k, size_t begin, size_t end,
+                             const pt_sparse_row *a, const float *value, const float *b, size_t ldb,
+                             const float *bias, float *c, size_t ldc, const pt_sparse_row *ahead,
+                             void *scratch) {
+    assert(begin <= end && end <= k && k <= PT_SPARSE_MAX_COLUMNS);
     (void)ahead;
     (void)scratch;
     for (size_t i = 0; i < m; i++) {
         float *row = c + i * ldc;
-        for (size_t j = 0; j < n; j++)
+        const size_t first = count_bits(a[i].bitmap, 0, begin);
+        const size_t last = first + count_bits(a[i].bitmap, begin, end);
+        for (size_t j = 0; j < n && begin == 0; j++)
             row[j] = bias ? bias[j] : 0.0f;
-        for (const uint32_t *e = a[i].entry; *e != UINT32_MAX; e++)
-            add_scaled_row(n, value[*e & 255], b + (*e >> 8) * ldb, row);
-        for (size_t j = 0; j < n; j++)
+        for (size_t e = first; e < last; e++)
+            add_scaled_row(n, value[a[i].byte[e]], b + a[i].column[e] * ldb, row);
+        for (size_t j = 0; j < n && end == k; j++)
             row[j] += 0.0f;
     }
 }
 
 static void sparse_tn_scalar(size_t begin, size_t end, size_t n, const pt_shards *shards,
                              const pt_sparse_row *a, const float *value, const float *b, size_t ldb,
-                             float *c, size_t ldc, void *scratch) {
+                             const float *rate, float *c, size_t ldc, void *scratch) {
     (void)scratch;
     float stack[PT_MAX_SHARD_DEPTH][COLUMNS];
     for (size_t i = begin; i < end; i++) {
@@ -73,8 +79,10 @@ static void sparse_tn_scalar(size_t begin, size_t end, size_t n, const pt_shards
                 float *sum = stack[depth++];
                 memset(sum, 0, width * sizeof *sum);
                 for (size_t row = shards->row[s]; row < shards->row[s + 1]; row++)
-                    if (a[row].bytes[i] != 0)
-                        add_scaled_row(width, value[a[row].bytes[i]], b + row * ldb + j0, sum);
+                    if (take_bits(a[row].bitmap, i, 1) != 0) {
+                        const uint8_t byte = a[row].byte[count_bits(a[row].bitmap, 0, i)];
+                        add_scaled_row(width, value[byte], b + row * ldb + j0, sum);
+                    }
                 for (size_t j = 0; j < width; j++)
                     sum[j] += 0.0f;
                 for (size_t t = 0; t < shards->merges[s]; t++) {
@@ -85,7 +93,9 @@ static void sparse_tn_scalar(size_t begin, size_t end, size_t n, const pt_shards
                 }
             }
             assert(depth == 1);
-            memcpy(c + (i - begin) * ldc + j0, stack[0], width * sizeof *c);
+            float *row = c + (i - begin) * ldc + j0;
+            for (size_t j = 0; j < width; j++)
+                row[j] = rate ? fmaf(*rate, stack[0][j], row[j]) : stack[0][j];
         }
     }
 }

@@ -32,7 +32,8 @@ typedef enum pt_schedule {
     PT_SCHEDULE_AUTO,       /* measured choice */
     PT_SCHEDULE_PER_THREAD, /* per-thread gradients over shards, then reduction */
     PT_SCHEDULE_SLICES,     /* threads own slices of the parameters and walk every shard */
-    PT_SCHEDULE_COLUMNS     /* the same, and columns of wide layers instead of rows of the batch */
+    PT_SCHEDULE_COLUMNS,    /* the same, but a wide layer's columns, from forward to update */
+    PT_SCHEDULE_RELAY       /* the same, but the first layer's inputs, from forward to update */
 } pt_schedule;
 typedef enum pt_csv_target { PT_CSV_LABEL, PT_CSV_VALUES } pt_csv_target;
 typedef enum pt_interval { PT_INTERVAL_ITERATIONS, PT_INTERVAL_EPOCHS } pt_interval;

@@ -16,7 +16,8 @@ static const char *const targets[] = {"label", "values"};
 static const char *const samplings[] = {"random", "shuffle", "sequential"};
 static const char *const gradients[] = {"backprop", "numerical"};
 static const char *const isas[] = {"auto", "scalar", "avx2", "avx512"};
-static const char *const schedules[] = {"auto", "per_thread", "slices", "columns"};
+static const char *const schedules[] = {"auto", "per_thread", "slices", "columns",
+                                        "relay"};
 static const char *const switches[] = {"auto", "on", "off"};
 static const char *const intervals[] = {"iterations", "epochs"};
 static const char *const save_errors[] = {"continue", "stop"};
@@ -27,7 +28,7 @@ _Static_assert(PT_CSV_VALUES + 1 == COUNT(targets), "one name a kind of target")
 _Static_assert(PT_SAMPLING_SEQUENTIAL + 1 == COUNT(samplings), "one name a sampling");
 _Static_assert(PT_GRADIENT_NUMERICAL + 1 == COUNT(gradients), "one name a gradient mode");
 _Static_assert(PT_ISA_AUTO == 0 && PT_ISA_COUNT == COUNT(isas), "one name an instruction set");
-_Static_assert(PT_SCHEDULE_COLUMNS + 1 == COUNT(schedules), "one name a schedule");
+_Static_assert(PT_SCHEDULE_RELAY + 1 == COUNT(schedules), "one name a schedule");
 _Static_assert(PT_INTERVAL_EPOCHS + 1 == COUNT(intervals), "one name an interval");
 _Static_assert(PT_SAVE_ERROR_STOP + 1 == COUNT(save_errors), "one name a reaction");
 _Static_assert(PT_SWITCH_OFF + 1 == COUNT(switches), "one name a switch position");
@@ -189,8 +190,9 @@ const pt_key pt_keys[] = {
      .help =
          "Who computes the gradients: per_thread (each thread those of its shards, then a "
          "reduction), slices (each thread its slice of the parameters, over all shards), columns "
-         "(the same, and columns of wide layers instead of rows of the mini-batch) or auto, the "
-         "fastest by measurement. Never changes the numbers."},
+         "(each thread its output units of wide layers, from forward to update), relay (each thread "
+         "its inputs of the first layer, from forward to update; the layer is handed from thread to "
+         "thread) or auto, the fastest by measurement. Never changes the numbers."},
     {KEY(parallel, loader), NO_NUMBERS, CHOICE(switches), .initial = "auto",
      .help =
          "on: a thread of its own prepares the next mini-batch; off: the computing threads fetch "

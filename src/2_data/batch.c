@@ -18,10 +18,8 @@ pt_status pt_batch_init(pt_batch *batch, const pt_dataset *dataset, size_t rows,
     if (lists) {
         batch->sparse = pt_calloc(PT_BATCH_SLOTS * rows, sizeof *batch->sparse);
         batch->drawn = pt_calloc(PT_BATCH_SLOTS * rows, sizeof *batch->drawn);
-        batch->byte_ld = (batch->cols / PT_ALIGNMENT + 1) * PT_ALIGNMENT;
-        batch->bytes = pt_calloc_aligned(rows, batch->byte_ld);
     }
-    if (batch->x && ((batch->sparse && batch->drawn && batch->bytes) || !lists) &&
+    if (batch->x && ((batch->sparse && batch->drawn) || !lists) &&
         (batch->label || !dataset->classes) && (batch->target || !batch->target_cols))
         return PT_OK;
     pt_batch_destroy(batch);
@@ -35,7 +33,6 @@ void pt_batch_destroy(pt_batch *batch) {
     pt_free(batch->target);
     pt_free(batch->sparse);
     pt_free(batch->drawn);
-    pt_free(batch->bytes);
     *batch = (pt_batch){0};
 }
 
@@ -56,12 +53,13 @@ static void prefetch(const void *from, size_t bytes) {
 
 static void prefetch_row(const pt_batch *batch, const pt_dataset *dataset, const pt_split *split,
                          size_t row) {
-    prefetch(features_of(dataset, split, row),
-             dataset->columns * (dataset->element == PT_ELEMENT_U8 ? 1 : sizeof(float)));
     if (batch->lists) {
-        const pt_sparse_lists *lists = lists_of(batch, dataset, split);
-        const size_t begin = lists->start[row];
-        prefetch(lists->entry + begin, (lists->start[row + 1] - begin) * sizeof *lists->entry);
+        const pt_sparse_row list = pt_sparse_row_of(lists_of(batch, dataset, split), row);
+        const size_t entries = (size_t)(list.byte - (const uint8_t *)list.column) / 2;
+        prefetch(list.bitmap, (size_t)(list.byte + entries - (const uint8_t *)list.bitmap));
+    } else {
+        prefetch(features_of(dataset, split, row),
+                 dataset->columns * (dataset->element == PT_ELEMENT_U8 ? 1 : sizeof(float)));
     }
 }
 
@@ -85,7 +83,7 @@ static void fetch_row(pt_batch *batch, size_t i, const pt_dataset *dataset, cons
     float *x = batch->x + i * batch->ld;
     const void *from = features_of(dataset, split, row);
     if (batch->sparse)
-        batch->sparse[i] = pt_sparse_row_of(lists_of(batch, dataset, split), dataset, split, row);
+        batch->sparse[i] = pt_sparse_row_of(lists_of(batch, dataset, split), row);
     else if (dataset->columns == 0)
         ; /* a graph of variables only reads no data */
     else if (dataset->element == PT_ELEMENT_U8)
@@ -122,30 +120,30 @@ void pt_batch_draw(pt_batch *batch, const pt_dataset *dataset, const pt_sampler 
     for (size_t i = begin; i < end; i++) {
         const size_t row = pt_sampler_row(sampler, step, i);
         batch->drawn[slot + i] = row;
-        batch->sparse[slot + i] =
-            pt_sparse_row_of(&batch->lists->train, dataset, &dataset->train, row);
+        batch->sparse[slot + i] = pt_sparse_row_of(&batch->lists->train, row);
+        if (batch->label)
+            __builtin_prefetch(dataset->train.labels + row);
     }
 }
 
 void pt_batch_take(pt_batch *batch, const pt_dataset *dataset, uint64_t step, size_t begin,
                    size_t end) {
-    const size_t slot = step % PT_BATCH_SLOTS * batch->rows;
-    for (size_t i = begin; i < end; i++) {
-        uint8_t *bytes = batch->bytes + i * batch->byte_ld;
-        memset(bytes, 0, batch->cols);
-        for (const uint32_t *entry = batch->sparse[slot + i].entry; *entry != UINT32_MAX; entry++)
-            bytes[*entry >> 8] = (uint8_t)*entry;
-        batch->sparse[slot + i].bytes = bytes;
-        fetch_target(batch, i, &dataset->train, batch->drawn[slot + i]);
-    }
+    const size_t *drawn = batch->drawn + step % PT_BATCH_SLOTS * batch->rows;
+    for (size_t i = begin; i < end; i++)
+        fetch_target(batch, i, &dataset->train, drawn[i]);
 }
 
 const pt_sparse_row *pt_batch_drawn(const pt_batch *batch, uint64_t step) {
     return batch->sparse + step % PT_BATCH_SLOTS * batch->rows;
 }
 
-void pt_batch_make_dense(pt_batch *batch, const pt_kernels *kernels) {
-    for (size_t i = 0; batch->sparse && i < batch->rows; i++)
-        kernels->u8_to_float(batch->cols, batch->sparse[i].bytes, batch->lists->value[1], 0,
-                             batch->x + i * batch->ld);
+void pt_batch_make_dense(pt_batch *batch) {
+    for (size_t i = 0; batch->sparse && i < batch->rows; i++) {
+        float *x = batch->x + i * batch->ld;
+        const pt_sparse_row row = batch->sparse[i];
+        const size_t entries = (size_t)(row.byte - (const uint8_t *)row.column) / sizeof *row.column;
+        memset(x, 0, batch->cols * sizeof *x);
+        for (size_t e = 0; e < entries; e++)
+            x[row.column[e]] = batch->lists->value[row.byte[e]];
+    }
 }

@@ -20,8 +20,6 @@ typedef struct pt_batch {
     const pt_sparse_data *lists; /* lent, or NULL */
     pt_sparse_row *sparse;       /* PT_BATCH_SLOTS x rows, of which fill uses the first; or NULL */
     size_t *drawn;               /* the same of row numbers */
-    uint8_t *bytes;              /* rows x byte_ld: rows taken, spread out again */
-    size_t byte_ld;
 } pt_batch;
 
 enum { PT_BATCH_SLOTS = 3 };
@@ -41,8 +39,7 @@ void pt_batch_fill_from(pt_batch *batch, const pt_dataset *dataset, const pt_spl
 
 /* With lists, rows can be drawn ahead of their iteration, so that they can be prefetched: draw notes
  * rows begin .. end-1 of iteration `step`, and keeps them until step + PT_BATCH_SLOTS is drawn; take,
- * when their turn has come, fetches their labels or targets and spreads their lists out to bytes,
- * which is faster than reading a second form of the same rows from memory. */
+ * when their turn has come, fetches their labels or targets. */
 void pt_batch_draw(pt_batch *batch, const pt_dataset *dataset, const pt_sampler *sampler,
                    uint64_t step, size_t begin, size_t end);
 void pt_batch_take(pt_batch *batch, const pt_dataset *dataset, uint64_t step, size_t begin,
@@ -50,6 +47,6 @@ void pt_batch_take(pt_batch *batch, const pt_dataset *dataset, uint64_t step, si
 const pt_sparse_row *pt_batch_drawn(const pt_batch *batch, uint64_t step); /* all its rows */
 
 /* Fills x from `sparse`, for who wants numbers (checks do, training does not). */
-void pt_batch_make_dense(pt_batch *batch, const pt_kernels *kernels);
+void pt_batch_make_dense(pt_batch *batch);
 
 #endif

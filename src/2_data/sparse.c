@@ -26,56 +26,52 @@ pt_status pt_sparse_init(pt_sparse_data *data, const pt_dataset *dataset, pt_err
     *data = (pt_sparse_data){0};
     for (int byte = 0; byte < 256; byte++) /* as the u8_to_float kernel does */
         data->value[byte] = fmaf((float)byte, dataset->scale, dataset->offset);
-    data->train.start = pt_malloc((dataset->train.rows + 1) * sizeof *data->train.start);
-    data->test.start = pt_malloc((dataset->test.rows + 1) * sizeof *data->test.start);
-    if (data->train.start && data->test.start)
+    data->train.place = pt_malloc(dataset->train.rows * sizeof *data->train.place);
+    data->test.place = pt_malloc(dataset->test.rows * sizeof *data->test.place);
+    data->train.bitmap_words = data->test.bitmap_words = (dataset->columns + 63) / 64;
+    if (data->train.place && data->test.place)
         return PT_OK;
     pt_sparse_destroy(data);
     return pt_fail_memory(err, "the lists of nonzero features",
-                          (dataset->train.rows + dataset->test.rows) * sizeof(size_t));
+                          (dataset->train.rows + dataset->test.rows) * sizeof(pt_sparse_place));
 }
 
 void pt_sparse_destroy(pt_sparse_data *data) {
-    pt_free(data->train.entry);
-    pt_free(data->train.start);
-    pt_free(data->test.entry);
-    pt_free(data->test.start);
+    pt_free(data->train.record);
+    pt_free(data->train.place);
+    pt_free(data->test.record);
+    pt_free(data->test.place);
     *data = (pt_sparse_data){0};
 }
 
 void pt_sparse_count_rows(pt_sparse_lists *lists, const pt_dataset *dataset, const pt_split *split,
                           const pt_kernels *kernels, size_t begin, size_t end) {
     for (size_t row = begin; row < end; row++)
-        lists->start[row] = kernels->count_nonzero(dataset->columns, bytes_of(dataset, split, row));
+        lists->place[row].count = (uint32_t)kernels->count_nonzero(
+            dataset->columns, bytes_of(dataset, split, row));
 }
 
 pt_status pt_sparse_allocate(pt_sparse_lists *lists, const pt_split *split, pt_error *err) {
-    size_t total = 0;
-    for (size_t row = 0; row < split->rows; row++) {
-        const size_t count = lists->start[row] + 1; /* and the end mark */
-        /* A row may write a little behind its list, which the next row then overwrites; the next
-         * block may be another thread's and already written. */
-        if (row % PT_SPARSE_BLOCK == 0)
-            total += PT_SPARSE_SLACK;
-        lists->start[row] = total;
-        total += count;
+    const size_t word = sizeof *lists->record, entry = sizeof(uint16_t) + sizeof(uint8_t);
+    uint64_t words = 0;
+    for (size_t row = 0; row < split->rows && words <= UINT32_MAX; row++) {
+        pt_sparse_place *place = &lists->place[row];
+        place->word = (uint32_t)words;
+        words += lists->bitmap_words + (place->count * entry + word - 1) / word;
     }
-    lists->start[split->rows] = total;
-    lists->entry = pt_malloc_aligned(total + PT_SPARSE_SLACK, sizeof *lists->entry);
-    return lists->entry ? PT_OK
-                        : pt_fail_memory(err, "the lists of nonzero features",
-                                         (total + PT_SPARSE_SLACK) * sizeof *lists->entry);
+    if (words <= UINT32_MAX) /* else 32 GiB are not enough */
+        lists->record = pt_malloc_aligned(words + PT_SPARSE_SLACK / word, word);
+    return lists->record ? PT_OK
+                         : pt_fail_memory(err, "the lists of nonzero features", words * word);
 }
 
 void pt_sparse_list_rows(pt_sparse_lists *lists, const pt_dataset *dataset, const pt_split *split,
                          const pt_kernels *kernels, size_t begin, size_t end) {
-    for (size_t row = begin; row < end; row++)
-        kernels->sparse_list(dataset->columns, bytes_of(dataset, split, row),
-                             lists->entry + lists->start[row]);
-}
-
-pt_sparse_row pt_sparse_row_of(const pt_sparse_lists *lists, const pt_dataset *dataset,
-                               const pt_split *split, size_t row) {
-    return (pt_sparse_row){.bytes = bytes_of(dataset, split, row),
-                           .entry = lists->entry + lists->start[row]};
+    for (size_t row = begin; row < end; row++) {
+        const pt_sparse_place place = lists->place[row];
+        uint64_t *bitmap = lists->record + place.word;
+        uint16_t *column = (uint16_t *)(bitmap + lists->bitmap_words);
+        kernels->sparse_list(dataset->columns, bytes_of(dataset, split, row), bitmap, column,
+                             (uint8_t *)(column + place.count));
+    }
 }

@@ -13,9 +13,15 @@
 
 enum { PT_SPARSE_BLOCK = 1024 /* rows */ };
 
+/* Where a row's record lies, and how many bytes of the row are not zero. */
+typedef struct pt_sparse_place {
+    uint32_t word, count;
+} pt_sparse_place;
+
 typedef struct pt_sparse_lists {
-    uint32_t *entry; /* all lists, each ended as sparse_list says */
-    size_t *start;   /* rows + 1: where each row's list begins */
+    uint64_t *record;       /* of each row: bitmap, columns, bytes; in words of 8 bytes */
+    pt_sparse_place *place; /* of each row */
+    size_t bitmap_words;
 } pt_sparse_lists;
 
 typedef struct pt_sparse_data {
@@ -37,7 +43,11 @@ void pt_sparse_list_rows(pt_sparse_lists *lists, const pt_dataset *dataset, cons
                          const pt_kernels *kernels, size_t begin, size_t end);
 
 /* A row for the kernels. */
-pt_sparse_row pt_sparse_row_of(const pt_sparse_lists *lists, const pt_dataset *dataset,
-                               const pt_split *split, size_t row);
+static inline pt_sparse_row pt_sparse_row_of(const pt_sparse_lists *lists, size_t row) {
+    const pt_sparse_place place = lists->place[row];
+    const uint64_t *bitmap = lists->record + place.word;
+    const uint16_t *column = (const uint16_t *)(bitmap + lists->bitmap_words);
+    return (pt_sparse_row){bitmap, column, (const uint8_t *)(column + place.count)};
+}
 
 #endif

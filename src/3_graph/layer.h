@@ -81,6 +81,7 @@ typedef struct pt_call {
      * the number each byte stands for. NULL: dense. */
     const pt_sparse_row *sparse_in;
     const float *byte_value;
+    size_t in_begin, in_end;    /* forward adds these columns of sparse_in; see sparse_nn */
     const pt_sparse_row *ahead; /* as many rows to prefetch; NULL: none */
     float *out;                 /* rows x node->ld: written by forward, read by backward */
     const float *d_out;         /* gradient of the loss to out */
@@ -89,6 +90,16 @@ typedef struct pt_call {
     size_t param_ld[PT_NODE_MAX_PARAMS];
     void *scratch; /* ops->scratch bytes, this thread's own */
 } pt_call;
+
+/* Rows and columns of a parameter whose gradient is wanted; all columns, unless the layer says
+ * splits_columns. */
+typedef struct pt_gradient_part {
+    size_t row_begin, row_end, col_begin, col_end;
+    const pt_shards *shards; /* summed over these; their row offsets index in and d_out of the call */
+    const float *rate;       /* NULL: out = gradient; else out += *rate * gradient, see sgemm_tn */
+    float *out;              /* of (row_begin, col_begin) */
+    size_t out_ld;
+} pt_gradient_part;
 
 /* The float64 reference of a layer: naive loops, contiguous rows. */
 typedef struct pt_call_f64 {
@@ -119,7 +130,7 @@ struct pt_layer_ops {
     const char *summary; /* one line for --help */
     size_t min_inputs, max_inputs;
     /* Its columns can be computed apart: forward by output columns, backward by input columns (all
-     * inputs then have equally many). Rows can always be. */
+     * inputs then have equally many), gradients by the parameter's columns. Rows can always be. */
     bool splits_columns;
     bool takes_sparse; /* input 0 may come as sparse_in */
     unsigned keys;     /* PT_LAYER_KEY_* it takes */
@@ -128,11 +139,9 @@ struct pt_layer_ops {
     bool (*shape)(pt_node *node, pt_shape_pass *pass);
     void (*forward)(const pt_node *node, const pt_call *call);
     void (*backward)(const pt_node *node, const pt_call *call);
-    /* Rows [begin, end) of parameter `param`'s gradient, summed over `shards` (whose row offsets
-     * index call->in and call->d_out), into out (stride out_ld). NULL for layers without
-     * parameters. */
-    void (*gradient)(const pt_node *node, const pt_call *call, size_t param, size_t begin,
-                     size_t end, const pt_shards *shards, float *out, size_t out_ld);
+    /* The gradient of the node's parameter `param`. NULL for layers without parameters. */
+    void (*gradient)(const pt_node *node, const pt_call *call, size_t param,
+                     const pt_gradient_part *part);
     void (*forward_f64)(const pt_node *node, const pt_call_f64 *call);
     /* Floating-point operations of forward per row (a fused multiply-add counts two). */
     double (*flops)(const pt_node *node, const pt_shape *inputs);

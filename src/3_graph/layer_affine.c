@@ -42,9 +42,9 @@ static void affine_forward(const pt_node *node, const pt_call *call) {
     const float *weight = call->param[WEIGHT] + begin;
     const float *bias = node->param_count > BIAS ? call->param[BIAS] + begin : NULL;
     if (call->sparse_in)
-        call->kernels->sparse_nn(call->rows, cols, call->in_cols[0], call->sparse_in,
-                                 call->byte_value, weight, call->param_ld[WEIGHT], bias,
-                                 call->out + begin, node->ld, call->ahead, call->scratch);
+        call->kernels->sparse_nn(call->rows, cols, call->in_cols[0], call->in_begin, call->in_end,
+                                 call->sparse_in, call->byte_value, weight, call->param_ld[WEIGHT],
+                                 bias, call->out + begin, node->ld, call->ahead, call->scratch);
     else
         call->kernels->sgemm_nn(call->rows, cols, call->in_cols[0], call->in[0], call->in_ld[0],
                                 weight, call->param_ld[WEIGHT], bias, call->out + begin, node->ld,
@@ -59,16 +59,21 @@ static void affine_backward(const pt_node *node, const pt_call *call) {
                             call->scratch);
 }
 
-static void affine_gradient(const pt_node *node, const pt_call *call, size_t param, size_t begin,
-                            size_t end, const pt_shards *shards, float *out, size_t out_ld) {
+static void affine_gradient(const pt_node *node, const pt_call *call, size_t param,
+                            const pt_gradient_part *part) {
+    const size_t begin = part->row_begin, end = part->row_end;
+    const size_t cols = part->col_end - part->col_begin;
+    const float *d_out = call->d_out + part->col_begin;
     if (param == WEIGHT && call->sparse_in)
-        call->kernels->sparse_tn(begin, end, node->cols, shards, call->sparse_in, call->byte_value,
-                                 call->d_out, node->ld, out, out_ld, call->scratch);
+        call->kernels->sparse_tn(begin, end, cols, part->shards, call->sparse_in, call->byte_value,
+                                 d_out, node->ld, part->rate, part->out, part->out_ld,
+                                 call->scratch);
     else if (param == WEIGHT)
-        call->kernels->sgemm_tn(end - begin, node->cols, shards, call->in[0] + begin,
-                                call->in_ld[0], call->d_out, node->ld, out, out_ld, call->scratch);
+        call->kernels->sgemm_tn(end - begin, cols, part->shards, call->in[0] + begin,
+                                call->in_ld[0], d_out, node->ld, part->rate, part->out,
+                                part->out_ld, call->scratch);
     else
-        call->kernels->column_sum(node->cols, shards, call->d_out, node->ld, out);
+        call->kernels->column_sum(cols, part->shards, d_out, node->ld, part->rate, part->out);
 }
 
 static void affine_forward_f64(const pt_node *node, const pt_call_f64 *call) {

@@ -44,13 +44,11 @@ static void variable_backward(const pt_node *node, const pt_call *call) {
     (void)call;
 }
 
-static void variable_gradient(const pt_node *node, const pt_call *call, size_t param, size_t begin,
-                              size_t end, const pt_shards *shards, float *out, size_t out_ld) {
+static void variable_gradient(const pt_node *node, const pt_call *call, size_t param,
+                              const pt_gradient_part *part) {
     (void)param;
-    (void)begin;
-    (void)end;
-    (void)out_ld;
-    call->kernels->column_sum(node->cols, shards, call->d_out, node->ld, out);
+    call->kernels->column_sum(node->cols, part->shards, call->d_out, node->ld, part->rate,
+                              part->out);
 }
 
 static void variable_forward_f64(const pt_node *node, const pt_call_f64 *call) {

@@ -98,8 +98,18 @@ static pt_call make_call(const pt_graph *graph, const pt_kernels *kernels, const
 
 void pt_graph_forward_node(const pt_graph *graph, const pt_kernels *kernels, const float *params,
                            const pt_tape *tape, size_t index, const pt_tile *tile, void *scratch) {
+    const size_t first = graph->nodes[index].input_count ? graph->nodes[index].input[0] : 0;
+    pt_graph_forward_inputs(graph, kernels, params, tape, index, tile, 0, graph->nodes[first].cols,
+                            scratch);
+}
+
+void pt_graph_forward_inputs(const pt_graph *graph, const pt_kernels *kernels, const float *params,
+                             const pt_tape *tape, size_t index, const pt_tile *tile,
+                             size_t in_begin, size_t in_end, void *scratch) {
     const uint64_t time = pt_profile_start(tape->profile);
     pt_call call = make_call(graph, kernels, params, tape, index, tile, scratch);
+    call.in_begin = in_begin;
+    call.in_end = in_end;
     graph->nodes[index].ops->forward(&graph->nodes[index], &call);
     pt_profile_add(tape->profile, PT_PHASE_FORWARD, index, time);
 }
@@ -174,14 +184,13 @@ void pt_graph_backward(const pt_graph *graph, const pt_kernels *kernels, const f
 }
 
 void pt_graph_gradient(const pt_graph *graph, const pt_kernels *kernels, const pt_tape *tape,
-                       size_t param, size_t begin, size_t end, const pt_shards *shards, float *out,
-                       size_t out_ld, void *scratch) {
+                       size_t param, const pt_gradient_part *part, void *scratch) {
     uint64_t time = pt_profile_start(tape->profile);
     size_t index = graph->params[param].node;
     const pt_node *node = &graph->nodes[index];
     const pt_tile all = {0, tape->rows, 0, node->cols};
     pt_call call = make_call(graph, kernels, NULL, tape, index, &all, scratch);
-    node->ops->gradient(node, &call, param - node->first_param, begin, end, shards, out, out_ld);
+    node->ops->gradient(node, &call, param - node->first_param, part);
     pt_profile_add(tape->profile, PT_PHASE_GRADIENT, index, time);
 }
 

@@ -43,6 +43,11 @@ typedef struct pt_tile {
 /* One node's values, where the tile lies, from its inputs' values. */
 void pt_graph_forward_node(const pt_graph *graph, const pt_kernels *kernels, const float *params,
                            const pt_tape *tape, size_t index, const pt_tile *tile, void *scratch);
+/* The same of a node that reads the data as lists, adding only inputs [in_begin, in_end): see
+ * sparse_nn. */
+void pt_graph_forward_inputs(const pt_graph *graph, const pt_kernels *kernels, const float *params,
+                             const pt_tape *tape, size_t index, const pt_tile *tile,
+                             size_t in_begin, size_t in_end, void *scratch);
 /* The gradients to one node's inputs, where the tile lies, from its own gradient. */
 void pt_graph_backward_node(const pt_graph *graph, const pt_kernels *kernels, const float *params,
                             const pt_tape *tape, size_t index, const pt_tile *tile, void *scratch);
@@ -58,11 +63,10 @@ void pt_graph_forward(const pt_graph *graph, const pt_kernels *kernels, const fl
 void pt_graph_backward(const pt_graph *graph, const pt_kernels *kernels, const float *params,
                        const pt_tape *tape, size_t begin, size_t end, void *scratch);
 
-/* Rows [begin, end) of parameter `param`'s gradient over `shards`, into out (stride out_ld); needs
- * the values and gradients of all rows of those shards. */
+/* The gradient of parameter `param` of the graph; needs the values and gradients of all rows of the
+ * part's shards. */
 void pt_graph_gradient(const pt_graph *graph, const pt_kernels *kernels, const pt_tape *tape,
-                       size_t param, size_t begin, size_t end, const pt_shards *shards, float *out,
-                       size_t out_ld, void *scratch);
+                       size_t param, const pt_gradient_part *part, void *scratch);
 
 /* The float64 reference: the mean loss of `rows` rows. `params` holds every parameter contiguously
  * (rows x cols), one after the other; `values` holds node_count buffers of rows x cols, values[0]

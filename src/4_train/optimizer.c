@@ -20,6 +20,10 @@ static void sgd(const pt_config *config, const pt_kernels *kernels, uint64_t ste
     kernels->sgd_update(n, config->optimizer.learning_rate, g, w);
 }
 
+static float sgd_rate(const pt_config *config) {
+    return -config->optimizer.learning_rate;
+}
+
 static void momentum(const pt_config *config, const pt_kernels *kernels, uint64_t step, size_t n,
                      const float *g, float *const state[PT_OPTIMIZER_MAX_STATE], float *w) {
     (void)step;
@@ -47,7 +51,7 @@ static void adam(const pt_config *config, const pt_kernels *kernels, uint64_t st
 }
 
 static const pt_optimizer_ops optimizers[] = {
-    {.type = "sgd", .summary = "gradient descent", .update = sgd},
+    {.type = "sgd", .summary = "gradient descent", .update = sgd, .rate = sgd_rate},
     {.type = "momentum",
      .summary = "gradient descent with velocity",
      .state_count = 1,

@@ -18,6 +18,9 @@ typedef struct pt_optimizer_ops {
     /* Updates n parameters w from gradient g; `step` counts from 1; state[i] is aligned with w. */
     void (*update)(const pt_config *config, const pt_kernels *kernels, uint64_t step, size_t n,
                    const float *g, float *const state[PT_OPTIMIZER_MAX_STATE], float *w);
+    /* Where the update is w = fma(rate, g, w) and nothing else: the rate, so that a gradient can be
+     * applied while it is in registers. NULL: it is not. */
+    float (*rate)(const pt_config *config);
 } pt_optimizer_ops;
 
 /* NULL and PT_ERR_CONFIG with a did-you-mean for an unknown type. */

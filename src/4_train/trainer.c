@@ -110,7 +110,8 @@ static pt_status make_buffers(pt_trainer *t, pt_error *err) {
     t->workers = pt_calloc_aligned(t->threads, sizeof *t->workers);
     t->row_loss = pt_calloc_aligned(rows, sizeof(float));
     t->losses = pt_calloc(LOSS_CAPACITY, sizeof *t->losses);
-    bool ok = t->params && t->kept_params && t->workers && t->row_loss && t->losses;
+    t->relay = pt_calloc_aligned(t->threads * PT_RELAY_BLOCKS, sizeof *t->relay);
+    bool ok = t->params && t->kept_params && t->workers && t->relay && t->row_loss && t->losses;
     for (size_t i = 0; i < t->optimizer->state_count && ok; i++)
         ok = (t->state[i] = pt_calloc_aligned(graph->block_size, sizeof(float))) != NULL;
     if (!ok)
@@ -200,6 +201,7 @@ void pt_trainer_free(pt_trainer *t) {
         pt_tape_destroy(&t->workers[w].tape);
     }
     pt_free(t->workers);
+    pt_free(t->relay);
     for (size_t i = 0; i < PT_OPTIMIZER_MAX_STATE; i++)
         pt_free(t->state[i]);
     pt_tape_destroy(&t->tape);
@@ -228,7 +230,7 @@ static pt_status run_numerical(pt_trainer *t, uint64_t last, pt_error *err) {
         unsigned previous = pt_float_environment_enter();
         pt_batch_fill(&t->batch, t->dataset, t->kernels, &t->sampler, t->iteration, 0,
                       t->batch.rows);
-        pt_batch_make_dense(&t->batch, t->kernels);
+        pt_batch_make_dense(&t->batch);
         status = pt_numerical_gradient(graph, t->params, &t->batch, t->batch.rows, 1, gradient,
                                        &loss, err);
         if (status == PT_OK && !isfinite(loss))

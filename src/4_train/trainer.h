@@ -12,6 +12,7 @@
 #include "4_train/optimizer.h"
 #include "4_train/shards.h"
 #include "4_train/tuner.h"
+#include "4_train/workers.h"
 #include "ptrain/trainer.h"
 
 #include <stdatomic.h>
@@ -19,6 +20,7 @@
 enum {
     EVALUATION_ROWS = 120,     /* rows of one forward pass of an evaluation */
     PT_COLUMNS_EACH = 128,     /* of a layer, to be worth splitting by columns, per worker */
+    PT_RELAY_BLOCKS = 4,       /* of rows, per worker, in the relay schedule */
     SLICE_FLOATS = 256 * 1024, /* of a gradient before it is applied: 1 MiB, within L2 */
     LOSS_CAPACITY = 65536      /* iterations of one parallel region */
 };
@@ -49,6 +51,7 @@ struct pt_trainer {
 
     size_t threads; /* the most there may be */
     pt_worker *workers;
+    pt_progress *relay;    /* relay schedule: stages that each block of rows has passed */
     pt_tuner tuner;        /* how many of them run, and by which schedule */
     pt_tape tape;          /* of the mini-batch, shared: workers own rows */
     pt_batch batch;        /* filled by the workers; unused while a loader runs */

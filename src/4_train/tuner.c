@@ -14,7 +14,7 @@ static void add(pt_tuner *tuner, size_t threads, pt_schedule schedule) {
 }
 
 const char *pt_schedule_name(pt_schedule schedule) {
-    static const char *const names[] = {"auto", "per_thread", "slices", "columns"};
+    static const char *const names[] = {"auto", "per_thread", "slices", "columns", "relay"};
     return names[schedule];
 }
 

@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <omp.h>
+#include <stdbool.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -18,36 +19,55 @@ void pt_workers_run(size_t workers, void (*work)(void *context, size_t worker, s
     work(context, (size_t)omp_get_thread_num(), (size_t)omp_get_num_threads());
 }
 
-void pt_barrier_init(pt_barrier *barrier, size_t workers) {
+uint64_t pt_spin_ticks(size_t workers) {
     /* About 100 microseconds: several times what it takes to wake a sleeping thread (a virtual
      * machine may take 50), so that one late worker does not send the others to sleep and they, late
      * in their turn, send it; and much shorter than a scheduler's time slice. */
     enum { SPIN_TICKS = 300000 };
-    *barrier = (pt_barrier){0};
     /* With more workers than processors we would spin on the very one that is waited for. */
-    barrier->spin_ticks = (size_t)omp_get_num_procs() >= workers ? SPIN_TICKS : 0;
+    return (size_t)omp_get_num_procs() >= workers ? SPIN_TICKS : 0;
+}
+
+void pt_progress_reach(pt_progress *progress, unsigned count) {
+    /* Sequentially consistent, as is the sleeper's side: either it sees the new count, or we see the
+     * sleeper. */
+    atomic_store(&progress->count, count);
+    if (atomic_load(&progress->sleepers))
+        syscall(SYS_futex, &progress->count, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+/* The count may wrap around. */
+static bool reached(unsigned now, unsigned count) {
+    return (int)(now - count) >= 0;
+}
+
+void pt_progress_wait(pt_progress *progress, unsigned count, uint64_t spin_ticks) {
+    if (reached(atomic_load_explicit(&progress->count, memory_order_acquire), count))
+        return;
+    for (const uint64_t start = __rdtsc(); __rdtsc() - start < spin_ticks;) {
+        if (reached(atomic_load_explicit(&progress->count, memory_order_acquire), count))
+            return;
+        _mm_pause();
+    }
+    atomic_fetch_add(&progress->sleepers, 1);
+    for (unsigned now; !reached(now = atomic_load(&progress->count), count);)
+        syscall(SYS_futex, &progress->count, FUTEX_WAIT_PRIVATE, now, NULL, NULL, 0);
+    atomic_fetch_sub(&progress->sleepers, 1);
+}
+
+void pt_barrier_init(pt_barrier *barrier, size_t workers) {
+    *barrier = (pt_barrier){.spin_ticks = pt_spin_ticks(workers)};
 }
 
 void pt_barrier_wait(pt_barrier *barrier, size_t workers) {
     if (workers <= 1)
         return;
-    const unsigned generation = atomic_load_explicit(&barrier->generation, memory_order_relaxed);
+    const unsigned next =
+        atomic_load_explicit(&barrier->generation.count, memory_order_relaxed) + 1;
     if (atomic_fetch_add_explicit(&barrier->arrived, 1, memory_order_acq_rel) + 1 == workers) {
         atomic_store_explicit(&barrier->arrived, 0, memory_order_relaxed);
-        /* Sequentially consistent, as is the sleeper's side: either it sees the new generation, or
-         * we see the sleeper. */
-        atomic_store(&barrier->generation, generation + 1);
-        if (atomic_load(&barrier->sleepers))
-            syscall(SYS_futex, &barrier->generation, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
-        return;
+        pt_progress_reach(&barrier->generation, next);
+    } else {
+        pt_progress_wait(&barrier->generation, next, barrier->spin_ticks);
     }
-    for (const uint64_t start = __rdtsc(); __rdtsc() - start < barrier->spin_ticks;) {
-        if (atomic_load_explicit(&barrier->generation, memory_order_acquire) != generation)
-            return;
-        _mm_pause();
-    }
-    atomic_fetch_add(&barrier->sleepers, 1);
-    while (atomic_load(&barrier->generation) == generation)
-        syscall(SYS_futex, &barrier->generation, FUTEX_WAIT_PRIVATE, generation, NULL, NULL, 0);
-    atomic_fetch_sub(&barrier->sleepers, 1);
 }

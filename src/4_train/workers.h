@@ -18,12 +18,24 @@
 void pt_workers_run(size_t workers, void (*work)(void *context, size_t worker, size_t workers),
                     void *context);
 
+/* A count that only grows, by one worker at a time, and that others wait for. */
+typedef struct pt_progress {
+    _Alignas(64) atomic_uint count;
+    atomic_uint sleepers;
+} pt_progress;
+
+/* How long to spin before going to sleep, in ticks of the time-stamp counter. */
+uint64_t pt_spin_ticks(size_t workers);
+/* Sets the count; what was written before is seen by who waits for it. */
+void pt_progress_reach(pt_progress *progress, unsigned count);
+/* Waits until the count is `count` or more. */
+void pt_progress_wait(pt_progress *progress, unsigned count, uint64_t spin_ticks);
+
 /* Made before its region, for the workers of one region at a time. */
 typedef struct pt_barrier {
     _Alignas(64) atomic_uint arrived;
-    _Alignas(64) atomic_uint generation; /* counts barriers; sleepers wait for it to change */
-    atomic_uint sleepers;
-    uint64_t spin_ticks; /* of the time-stamp counter, before going to sleep */
+    pt_progress generation; /* counts barriers */
+    uint64_t spin_ticks;
 } pt_barrier;
 
 /* For up to `workers` workers. */

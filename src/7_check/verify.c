@@ -132,7 +132,7 @@ static pt_status verify_all(verification *v, pt_error *err) {
             continue;
         for (size_t i = 0; i < sizeof threads / sizeof *threads; i++)
             for (int schedule = PT_SCHEDULE_PER_THREAD;
-                 schedule <= PT_SCHEDULE_COLUMNS && status == PT_OK; schedule++)
+                 schedule <= PT_SCHEDULE_RELAY && status == PT_OK; schedule++)
                 status = verify_setting(
                     v, (setting){(pt_isa)isa, threads[i], (pt_schedule)schedule, PT_SWITCH_OFF}, 0,
                     err);

@@ -1,0 +1,43 @@
+/* lanes_avx2.h: one 256-bit vector of floats, by the names that the bodies of the matrix products
+ * use (gemm_tile_body.h, sparse_nn_body.h, sparse_tn_body.h). */
+#ifndef PT_SIMD_LANES_AVX2_H
+#define PT_SIMD_LANES_AVX2_H
+
+#include <immintrin.h>
+#include <stddef.h>
+
+enum { LANES = 8 };
+typedef __m256 vec;
+typedef __m256i vec_mask;
+
+static inline vec vec_zero(void) {
+    return _mm256_setzero_ps();
+}
+static inline vec vec_set(float x) {
+    return _mm256_set1_ps(x);
+}
+static inline vec vec_load(const float *x) {
+    return _mm256_loadu_ps(x);
+}
+static inline void vec_store(float *x, vec v) {
+    _mm256_storeu_ps(x, v);
+}
+static inline vec vec_load_masked(vec_mask mask, const float *x) {
+    return _mm256_maskload_ps(x, mask);
+}
+static inline void vec_store_masked(vec_mask mask, float *x, vec v) {
+    _mm256_maskstore_ps(x, mask, v);
+}
+/* The first n <= LANES lanes. */
+static inline vec_mask vec_first(size_t n) {
+    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), lane);
+}
+static inline vec vec_fma(vec a, vec b, vec c) {
+    return _mm256_fmadd_ps(a, b, c);
+}
+static inline vec vec_add(vec a, vec b) {
+    return _mm256_add_ps(a, b);
+}
+
+#endif

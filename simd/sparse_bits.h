@@ -1,0 +1,57 @@
+/* sparse_bits.h: what both sparse products ask of a row's bitmap, and small helpers they share. */
+#ifndef PT_SIMD_SPARSE_BITS_H
+#define PT_SIMD_SPARSE_BITS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 32")
+#endif
+
+static inline size_t min_size(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+static inline size_t divide_up(size_t a, size_t b) {
+    return (a + b - 1) / b;
+}
+
+/* The lowest n <= 64 bits. */
+static inline uint64_t low_bits(size_t n) {
+    return n < 64 ? ((uint64_t)1 << n) - 1 : ~(uint64_t)0;
+}
+
+/* How many of the columns begin .. end-1 are not zero. */
+static inline size_t count_bits(const uint64_t *bitmap, size_t begin, size_t end) {
+    if (begin >= end)
+        return 0;
+    size_t word = begin / 64;
+    const size_t last = (end - 1) / 64;
+    uint64_t bits = bitmap[word] & ~low_bits(begin % 64);
+    size_t count = 0;
+    for (; word < last; bits = bitmap[++word])
+        count += (size_t)__builtin_popcountll(bits);
+    return count + (size_t)__builtin_popcountll(bits & low_bits((end - 1) % 64 + 1));
+}
+
+/* The bits of the n <= 64 columns from `column` on. */
+static inline uint64_t take_bits(const uint64_t *bitmap, size_t column, size_t n) {
+    const size_t word = column / 64, shift = column % 64;
+    uint64_t bits = bitmap[word] >> shift;
+    if (shift + n > 64)
+        bits |= bitmap[word + 1] << (64 - shift);
+    return bits & low_bits(n);
+}
+
+/* Vectors of `lanes` floats in the next panel, n columns from the end: panels are as even as they
+ * go. */
+static inline size_t panel_vectors(size_t n, size_t lanes, size_t widest) {
+    const size_t vectors = divide_up(n, lanes);
+    return divide_up(vectors, divide_up(vectors, widest));
+}
+
+#endif

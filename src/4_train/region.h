@@ -1,0 +1,57 @@
+/* region.h: what the workers of one parallel region of training share, and the parts of a training
+ * step: the walks over the graph (walk.c) and the gradients with their update (update.c). The step
+ * itself is step.c.
+ */
+#ifndef PT_TRAIN_REGION_H
+#define PT_TRAIN_REGION_H
+
+#include "4_train/trainer.h"
+#include "4_train/workers.h"
+
+typedef struct pt_region {
+    pt_trainer *trainer;
+    pt_loader *loader; /* or NULL */
+    pt_schedule schedule;
+    uint64_t first, last; /* iterations; last is exclusive */
+    pt_barrier barrier;
+    bool stop;            /* decided by worker 0 before a barrier, read by all after it */
+    size_t blocks;        /* relay: of rows */
+    atomic_size_t walked; /* relay: blocks that some worker has taken to walk on from the relay */
+} pt_region;
+
+/* One worker in a region. */
+typedef struct pt_seat {
+    pt_region *region;
+    pt_worker *self;
+    size_t worker, workers;
+    size_t row_begin, row_end; /* of the mini-batch: those it fetches, and walks unless shared out */
+    pt_tape tape;              /* its own view: which data, whose profile */
+} pt_seat;
+
+/* Waits until every worker of the region is here. */
+void pt_seat_wait_for_all(pt_seat *seat);
+
+/* Forward, loss and backward of one iteration, as the region's schedule shares them out. Afterwards
+ * (in the columns schedule: for this worker's rows, else after a barrier) row_loss and all gradients
+ * to values are there. */
+void pt_walk(pt_seat *seat, const pt_batch *batch, uint64_t step);
+/* The same for rows [begin, end) on one thread. */
+void pt_walk_rows(pt_trainer *trainer, const pt_batch *batch, const pt_tape *tape, size_t begin,
+                  size_t end, void *scratch);
+
+/* Per-thread schedule: this worker's shards' gradients into its own buffer. */
+void pt_gradient_of_own_shards(pt_seat *seat);
+/* This worker's share of gradients, reduction and update, after a barrier behind the walk. */
+void pt_update(pt_seat *seat, uint64_t step);
+
+/* The columns of a layer that belong to a worker of the columns schedule; false: the layer is too
+ * narrow and is shared out by rows. */
+bool pt_own_columns(const pt_node *node, size_t cols, size_t worker, size_t workers, size_t *begin,
+                    size_t *end);
+/* Relay: the rows of a weight, columns of the data, that belong to a worker. */
+void pt_own_inputs(const pt_trainer *trainer, size_t inputs, size_t worker, size_t workers,
+                   size_t *begin, size_t *end);
+/* Whether a node is handed from worker to worker in the relay schedule: it reads the data's lists. */
+bool pt_is_relayed(const pt_trainer *trainer, const pt_node *node);
+
+#endif

@@ -1,0 +1,179 @@
+/* walk.c: forward, loss and backward of a mini-batch, shared out among the workers by the schedule.
+ *
+ *   per_thread, slices   each worker walks its own rows through the whole graph
+ *   columns              node by node; of wide layers each worker has its columns, for every row
+ *   relay                the layer that reads the data as lists is handed from worker to worker: each
+ *                        adds its own inputs (pixels) to a block of rows and passes the block on; who
+ *                        is free walks a finished block through the rest of the graph
+ *
+ * In the last two, weights stay with one worker, from forward to update, and only activations cross
+ * cores. A chain of fused multiply-adds over the inputs goes on where the worker before has left it,
+ * so the bits are those of one worker.
+ */
+#include "4_train/region.h"
+
+void pt_seat_wait_for_all(pt_seat *seat) {
+    const uint64_t time = pt_profile_start(seat->tape.profile);
+    pt_barrier_wait(&seat->region->barrier, seat->workers);
+    pt_profile_add(seat->tape.profile, PT_PHASE_BARRIER, 0, time);
+}
+
+/* Loss and its gradient of rows [begin, end). */
+static void evaluate_loss(pt_trainer *t, const pt_batch *batch, const pt_tape *tape, size_t begin,
+                          size_t end) {
+    const pt_graph *graph = t->graph;
+    const pt_node *output = &graph->nodes[graph->output_node];
+    const uint64_t time = pt_profile_start(tape->profile);
+    pt_loss_call call = {.kernels = t->kernels,
+                         .rows = end - begin,
+                         .cols = output->cols,
+                         .x = tape->value[graph->output_node] + begin * output->ld,
+                         .ld = output->ld,
+                         .label = batch->label ? batch->label + begin : NULL,
+                         .target =
+                             batch->target ? batch->target + begin * batch->target_cols : NULL,
+                         .target_ld = batch->target_cols,
+                         .factor = 1.0f / (float)batch->rows,
+                         .d_x = tape->gradient[graph->output_node] + begin * output->ld,
+                         .row_loss = t->row_loss + begin};
+    graph->loss->evaluate(&call);
+    pt_profile_add(tape->profile, PT_PHASE_LOSS, 0, time);
+}
+
+void pt_walk_rows(pt_trainer *t, const pt_batch *batch, const pt_tape *tape, size_t begin,
+                  size_t end, void *scratch) {
+    pt_graph_forward(t->graph, t->kernels, t->params, tape, begin, end, scratch);
+    evaluate_loss(t, batch, tape, begin, end);
+    pt_graph_backward(t->graph, t->kernels, t->params, tape, begin, end, scratch);
+}
+
+/* --- columns --- */
+
+bool pt_own_columns(const pt_node *node, size_t cols, size_t worker, size_t workers, size_t *begin,
+                    size_t *end) {
+    if (!node->ops->splits_columns || cols < PT_COLUMNS_EACH * workers)
+        return false;
+    pt_partition(cols, 2 * PT_ROW_ALIGN, worker, workers, begin, end);
+    return true;
+}
+
+/* A worker's part of one node: columns where there are enough, else rows. */
+static pt_tile own_tile(const pt_trainer *t, const pt_node *node, size_t cols, size_t worker,
+                        size_t workers) {
+    pt_tile tile = {0, t->batch.rows, 0, cols};
+    if (!pt_own_columns(node, cols, worker, workers, &tile.col_begin, &tile.col_end))
+        pt_partition(t->batch.rows, 1, worker, workers, &tile.row_begin, &tile.row_end);
+    return tile;
+}
+
+/* A barrier lies between nodes. */
+static void walk_columns(pt_seat *seat, const pt_batch *batch) {
+    pt_trainer *t = seat->region->trainer;
+    const pt_graph *graph = t->graph;
+    const size_t worker = seat->worker, workers = seat->workers;
+    void *scratch = seat->self->scratch;
+    pt_seat_wait_for_all(seat); /* the data are in place */
+    for (size_t i = 1; i < graph->node_count; i++) {
+        const pt_tile tile = own_tile(t, &graph->nodes[i], graph->nodes[i].cols, worker, workers);
+        if (tile.row_begin < tile.row_end && tile.col_begin < tile.col_end)
+            pt_graph_forward_node(graph, t->kernels, t->params, &seat->tape, i, &tile, scratch);
+        pt_seat_wait_for_all(seat);
+    }
+    size_t begin, end;
+    pt_partition(t->batch.rows, 1, worker, workers, &begin, &end);
+    if (begin < end)
+        evaluate_loss(t, batch, &seat->tape, begin, end);
+    pt_seat_wait_for_all(seat);
+    for (size_t i = graph->node_count; i-- > 1;) {
+        const size_t cols = pt_graph_backward_cols(graph, i);
+        if (cols == 0)
+            continue;
+        const pt_tile tile = own_tile(t, &graph->nodes[i], cols, worker, workers);
+        if (tile.row_begin < tile.row_end && tile.col_begin < tile.col_end)
+            pt_graph_backward_node(graph, t->kernels, t->params, &seat->tape, i, &tile, scratch);
+        pt_seat_wait_for_all(seat);
+    }
+}
+
+/* --- relay --- */
+
+bool pt_is_relayed(const pt_trainer *t, const pt_node *node) {
+    return t->sparse && node->input_count == 1 && node->input[0] == 0;
+}
+
+void pt_own_inputs(const pt_trainer *t, size_t inputs, size_t worker, size_t workers, size_t *begin,
+                   size_t *end) {
+    (void)t;
+    pt_partition(inputs, PT_ROW_ALIGN, worker, workers, begin, end);
+}
+
+static void wait_for_stage(pt_seat *seat, size_t block, unsigned stage) {
+    const uint64_t time = pt_profile_start(seat->tape.profile);
+    pt_progress_wait(&seat->region->trainer->relay[block], stage, seat->region->barrier.spin_ticks);
+    pt_profile_add(seat->tape.profile, PT_PHASE_BARRIER, 0, time);
+}
+
+/* All of the graph that is not relayed, for rows [begin, end). */
+static void walk_on(pt_seat *seat, const pt_batch *batch, uint64_t step, size_t begin, size_t end) {
+    pt_trainer *t = seat->region->trainer;
+    const pt_graph *graph = t->graph;
+    for (size_t i = 1; i < graph->node_count; i++) {
+        const pt_tile tile = {begin, end, 0, graph->nodes[i].cols};
+        if (!pt_is_relayed(t, &graph->nodes[i]))
+            pt_graph_forward_node(graph, t->kernels, t->params, &seat->tape, i, &tile,
+                                  seat->self->scratch);
+    }
+    if (!seat->region->loader)
+        pt_batch_take(&t->batch, t->dataset, step, begin, end);
+    evaluate_loss(t, batch, &seat->tape, begin, end);
+    pt_graph_backward(graph, t->kernels, t->params, &seat->tape, begin, end, seat->self->scratch);
+}
+
+static void walk_relay(pt_seat *seat, const pt_batch *batch, uint64_t step) {
+    pt_region *r = seat->region;
+    pt_trainer *t = r->trainer;
+    const pt_graph *graph = t->graph;
+    const unsigned stages = (unsigned)((step - r->first) * seat->workers);
+    const unsigned mine = stages + (unsigned)seat->worker, all = stages + (unsigned)seat->workers;
+    size_t begin, end;
+    if (step == r->first) /* who else's rows have been drawn? */
+        pt_seat_wait_for_all(seat);
+    for (size_t b = 0; b < r->blocks; b++) {
+        pt_partition(t->batch.rows, 1, b, r->blocks, &begin, &end);
+        wait_for_stage(seat, b, mine);
+        for (size_t i = 1; i < graph->node_count; i++) {
+            const pt_node *node = &graph->nodes[i];
+            pt_tile tile = {begin, end, 0, node->cols};
+            size_t from, to;
+            if (!pt_is_relayed(t, node))
+                continue;
+            pt_own_inputs(t, graph->nodes[0].cols, seat->worker, seat->workers, &from, &to);
+            pt_graph_forward_inputs(graph, t->kernels, t->params, &seat->tape, i, &tile, from, to,
+                                    seat->self->scratch);
+        }
+        pt_progress_reach(&t->relay[b], mine + 1);
+    }
+    for (size_t b; (b = atomic_fetch_add_explicit(&r->walked, 1, memory_order_relaxed)) < r->blocks;) {
+        pt_partition(t->batch.rows, 1, b, r->blocks, &begin, &end);
+        wait_for_stage(seat, b, all);
+        walk_on(seat, batch, step, begin, end);
+    }
+}
+
+void pt_walk(pt_seat *seat, const pt_batch *batch, uint64_t step) {
+    switch (seat->region->schedule) {
+    case PT_SCHEDULE_COLUMNS:
+        walk_columns(seat, batch);
+        break;
+    case PT_SCHEDULE_RELAY:
+        if (seat->workers > 1 && pt_graph_takes_sparse(seat->region->trainer->graph) &&
+            seat->region->trainer->sparse) {
+            walk_relay(seat, batch, step);
+            break;
+        }
+        /* fall through */
+    default:
+        pt_walk_rows(seat->region->trainer, batch, &seat->tape, seat->row_begin, seat->row_end,
+                     seat->self->scratch);
+    }
+}
