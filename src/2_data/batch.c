@@ -116,14 +116,19 @@ void pt_batch_fill_from(pt_batch *batch, const pt_dataset *dataset, const pt_spl
 
 void pt_batch_draw(pt_batch *batch, const pt_dataset *dataset, const pt_sampler *sampler,
                    uint64_t step, size_t begin, size_t end) {
-    const size_t slot = step % PT_BATCH_SLOTS * batch->rows;
+    size_t *drawn = batch->drawn + step % PT_BATCH_SLOTS * batch->rows;
     for (size_t i = begin; i < end; i++) {
-        const size_t row = pt_sampler_row(sampler, step, i);
-        batch->drawn[slot + i] = row;
-        batch->sparse[slot + i] = pt_sparse_row_of(&batch->lists->train, row);
+        drawn[i] = pt_sampler_row(sampler, step, i);
+        __builtin_prefetch(batch->lists->train.place + drawn[i]);
         if (batch->label)
-            __builtin_prefetch(dataset->train.labels + row);
+            __builtin_prefetch(dataset->train.labels + drawn[i]);
     }
+}
+
+void pt_batch_find(pt_batch *batch, uint64_t step, size_t begin, size_t end) {
+    const size_t slot = step % PT_BATCH_SLOTS * batch->rows;
+    for (size_t i = begin; i < end; i++)
+        batch->sparse[slot + i] = pt_sparse_row_of(&batch->lists->train, batch->drawn[slot + i]);
 }
 
 void pt_batch_take(pt_batch *batch, const pt_dataset *dataset, uint64_t step, size_t begin,

@@ -22,7 +22,7 @@ typedef struct pt_batch {
     size_t *drawn;               /* the same of row numbers */
 } pt_batch;
 
-enum { PT_BATCH_SLOTS = 3 };
+enum { PT_BATCH_SLOTS = 4 };
 
 /* `one_hot`: labels also become target rows of `classes` zeros and a one. `lists` (NULL: none) must
  * outlive the batch. */
@@ -37,11 +37,13 @@ void pt_batch_fill(pt_batch *batch, const pt_dataset *dataset, const pt_kernels 
 void pt_batch_fill_from(pt_batch *batch, const pt_dataset *dataset, const pt_split *split,
                         const pt_kernels *kernels, size_t first, size_t count);
 
-/* With lists, rows can be drawn ahead of their iteration, so that they can be prefetched: draw notes
- * rows begin .. end-1 of iteration `step`, and keeps them until step + PT_BATCH_SLOTS is drawn; take,
- * when their turn has come, fetches their labels or targets. */
+/* With lists, rows can be drawn ahead of their iteration, so that nothing is waited for: `draw` notes
+ * which are rows begin .. end-1 of iteration `step` and prefetches where their lists lie; `find`, an
+ * iteration later, reads that, so that the lists can be prefetched; `take`, when their turn has come,
+ * fetches their labels or targets. What is drawn and found is kept until step + PT_BATCH_SLOTS is. */
 void pt_batch_draw(pt_batch *batch, const pt_dataset *dataset, const pt_sampler *sampler,
                    uint64_t step, size_t begin, size_t end);
+void pt_batch_find(pt_batch *batch, uint64_t step, size_t begin, size_t end);
 void pt_batch_take(pt_batch *batch, const pt_dataset *dataset, uint64_t step, size_t begin,
                    size_t end);
 const pt_sparse_row *pt_batch_drawn(const pt_batch *batch, uint64_t step); /* all its rows */

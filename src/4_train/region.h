@@ -15,6 +15,7 @@ typedef struct pt_region {
     uint64_t first, last; /* iterations; last is exclusive */
     pt_barrier barrier;
     bool stop;            /* decided by worker 0 before a barrier, read by all after it */
+    bool overlap;         /* relay: a worker may begin the next step before the others have updated */
     size_t blocks;        /* relay: of rows */
     atomic_size_t walked; /* relay: blocks that some worker has taken to walk on from the relay */
 } pt_region;
@@ -25,6 +26,7 @@ typedef struct pt_seat {
     pt_worker *self;
     size_t worker, workers;
     size_t row_begin, row_end; /* of the mini-batch: those it fetches, and walks unless shared out */
+    size_t in_begin, in_end;   /* relay: its inputs */
     pt_tape tape;              /* its own view: which data, whose profile */
 } pt_seat;
 
@@ -48,10 +50,14 @@ void pt_update(pt_seat *seat, uint64_t step);
  * narrow and is shared out by rows. */
 bool pt_own_columns(const pt_node *node, size_t cols, size_t worker, size_t workers, size_t *begin,
                     size_t *end);
-/* Relay: the rows of a weight, columns of the data, that belong to a worker. */
-void pt_own_inputs(const pt_trainer *trainer, size_t inputs, size_t worker, size_t workers,
-                   size_t *begin, size_t *end);
+/* Relay, 2 or more workers: the inputs (columns of the data) that belong to one. */
+void pt_own_inputs(const pt_trainer *trainer, size_t worker, size_t workers, size_t *begin,
+                   size_t *end);
 /* Whether a node is handed from worker to worker in the relay schedule: it reads the data's lists. */
 bool pt_is_relayed(const pt_trainer *trainer, const pt_node *node);
+/* Whether no gradient reads the values of relayed nodes, so that those of the next step may be formed
+ * before all gradients of this one are. All else that a next step writes is written only when a block
+ * has passed all stages, and so every worker has finished this one. */
+bool pt_relay_overlaps(const pt_trainer *trainer);
 
 #endif

@@ -25,6 +25,10 @@ static void take_seat(pt_seat *seat, pt_region *region, size_t worker, size_t wo
     pt_worker *self = &t->workers[worker];
     *seat = (pt_seat){
         .region = region, .self = self, .worker = worker, .workers = workers, .tape = t->tape};
+    if (region->schedule == PT_SCHEDULE_RELAY && workers > 1)
+        pt_own_inputs(t, worker, workers, &seat->in_begin, &seat->in_end);
+    else
+        seat->in_end = t->graph->nodes[0].cols;
     seat->tape.profile = self->profile.ticks ? &self->profile : NULL;
     if (region->schedule == PT_SCHEDULE_PER_THREAD) { /* rows follow shards, whole subtrees of them */
         const size_t total = t->config->parallel.shards;
@@ -38,19 +42,20 @@ static void take_seat(pt_seat *seat, pt_region *region, size_t worker, size_t wo
     }
 }
 
-/* Rows as lists are drawn two iterations ahead: at each barrier those of the next are known to all,
- * and forward prefetches them while it computes. In the first iteration of a region nothing is known
- * yet. */
+/* Rows as lists are drawn three iterations ahead and found two ahead: at each barrier those of the
+ * next are known to all, and forward prefetches them while it computes. In the first iteration of a
+ * region nothing is known yet. */
 static void read_drawn_rows(pt_seat *seat, uint64_t step) {
     pt_trainer *t = seat->region->trainer;
     pt_batch *batch = &t->batch;
     const size_t begin = seat->row_begin, end = seat->row_end;
     const bool first = step == seat->region->first;
-    if (first) {
-        pt_batch_draw(batch, t->dataset, &t->sampler, step, begin, end);
-        pt_batch_draw(batch, t->dataset, &t->sampler, step + 1, begin, end);
-    }
-    pt_batch_draw(batch, t->dataset, &t->sampler, step + 2, begin, end);
+    for (uint64_t ahead = 0; ahead < 3 && first; ahead++)
+        pt_batch_draw(batch, t->dataset, &t->sampler, step + ahead, begin, end);
+    for (uint64_t ahead = 0; ahead < 2 && first; ahead++)
+        pt_batch_find(batch, step + ahead, begin, end);
+    pt_batch_draw(batch, t->dataset, &t->sampler, step + 3, begin, end);
+    pt_batch_find(batch, step + 2, begin, end);
     pt_batch_take(batch, t->dataset, step, begin, end);
     pt_tape_read_batch(&seat->tape, batch);
     seat->tape.sparse = pt_batch_drawn(batch, step);
@@ -93,9 +98,12 @@ static void train(void *context, size_t worker, size_t workers) {
         pt_walk(&seat, fetch(&seat, step), step);
         if (r->schedule == PT_SCHEDULE_PER_THREAD)
             pt_gradient_of_own_shards(&seat);
+        if (worker == 0)
+            r->stop = atomic_load_explicit(&t->stop, memory_order_relaxed);
         if (r->schedule != PT_SCHEDULE_COLUMNS) /* there a barrier has just been */
             pt_seat_wait_for_all(&seat);
 
+        const bool stop = r->stop;
         const double loss = sum_loss(&seat);
         if (!isfinite(loss)) { /* every worker computes the same loss, so all leave together */
             if (worker == 0)
@@ -106,14 +114,14 @@ static void train(void *context, size_t worker, size_t workers) {
         if (worker == 0) {
             t->losses[t->loss_count++] = loss;
             atomic_store_explicit(&t->iteration, step + 1, memory_order_relaxed);
-            r->stop = atomic_load_explicit(&t->stop, memory_order_relaxed);
             atomic_store_explicit(&r->walked, 0, memory_order_relaxed);
         }
-        pt_seat_wait_for_all(&seat);
+        if (stop)
+            break;
+        if (!r->overlap)
+            pt_seat_wait_for_all(&seat);
         if (worker == 0 && r->loader)
             pt_loader_release(r->loader, step);
-        if (r->stop)
-            break;
     }
     pt_float_environment_leave(previous);
 }
@@ -126,6 +134,9 @@ void pt_train_region(pt_trainer *trainer, uint64_t last, pt_loader *loader) {
                    .schedule = candidate->schedule,
                    .first = atomic_load(&trainer->iteration),
                    .last = last};
+    if (r.schedule == PT_SCHEDULE_RELAY && (!trainer->sparse || threads == 1))
+        r.schedule = PT_SCHEDULE_SLICES;
+    r.overlap = r.schedule == PT_SCHEDULE_RELAY && !loader && pt_relay_overlaps(trainer);
     r.blocks = trainer->batch.rows < most ? trainer->batch.rows : most;
     for (size_t b = 0; b < r.blocks; b++)
         trainer->relay[b] = (pt_progress){0};

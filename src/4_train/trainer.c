@@ -59,6 +59,25 @@ static void list_part(void *context, size_t worker, size_t workers) {
     l->pass(l->lists, l->trainer->dataset, l->split, l->trainer->kernels, begin, end);
 }
 
+/* Counts the nonzero features of some rows, by input. */
+static pt_status weigh_inputs(pt_trainer *t, pt_error *err) {
+    enum { SAMPLED = 1000 };
+    const size_t columns = t->dataset->columns, rows = t->dataset->train.rows;
+    const size_t units = (columns + PT_ROW_ALIGN - 1) / PT_ROW_ALIGN;
+    const size_t sampled = rows < SAMPLED ? rows : SAMPLED;
+    t->input_work = pt_calloc(units + 1, sizeof *t->input_work);
+    if (!t->input_work)
+        return pt_fail_memory(err, "the weights of the inputs", units * sizeof *t->input_work);
+    for (size_t i = 0; i < sampled; i++) {
+        const pt_sparse_row row = pt_sparse_row_of(&t->lists.train, i * rows / sampled);
+        for (size_t c = 0; c < columns; c++)
+            t->input_work[c / PT_ROW_ALIGN + 1] += row.bitmap[c / 64] >> c % 64 & 1;
+    }
+    for (size_t u = 0; u < units; u++)
+        t->input_work[u + 1] += t->input_work[u];
+    return PT_OK;
+}
+
 /* Lists the nonzero features of both splits, where that pays. */
 static pt_status make_lists(pt_trainer *t, pt_error *err) {
     if (!pt_graph_takes_sparse(t->graph) || !pt_sparse_worthwhile(t->dataset, t->kernels))
@@ -74,7 +93,7 @@ static pt_status make_lists(pt_trainer *t, pt_error *err) {
         if (status == PT_OK)
             pt_workers_run(t->threads, list_part, &l);
     }
-    return status;
+    return status == PT_OK ? weigh_inputs(t, err) : status;
 }
 
 static pt_status make_worker(pt_trainer *t, pt_worker *worker, bool one_hot, pt_error *err) {
@@ -202,6 +221,7 @@ void pt_trainer_free(pt_trainer *t) {
     }
     pt_free(t->workers);
     pt_free(t->relay);
+    pt_free(t->input_work);
     for (size_t i = 0; i < PT_OPTIMIZER_MAX_STATE; i++)
         pt_free(t->state[i]);
     pt_tape_destroy(&t->tape);

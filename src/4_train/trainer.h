@@ -60,6 +60,7 @@ struct pt_trainer {
     bool use_loader;
     pt_sparse_data lists; /* of the data, where they pay */
     bool sparse;          /* they do */
+    uint32_t *input_work; /* then: nonzero features of some rows before each PT_ROW_ALIGN inputs */
 
     double *losses; /* of the last region */
     size_t loss_count;

@@ -43,6 +43,26 @@ static double row_work(const pt_trainer *t, const pt_param *param) {
     return (double)param->ld * (sparse ? sparse_share : 1);
 }
 
+/* Parameters whose parts the walk has given to workers: by columns, or by inputs. */
+static bool has_columns(const pt_seat *seat, const pt_param *param) {
+    const pt_node *node = &seat->region->trainer->graph->nodes[param->node];
+    size_t begin, end;
+    return seat->region->schedule == PT_SCHEDULE_COLUMNS && param->cols == node->cols &&
+           pt_own_columns(node, node->cols, seat->worker, seat->workers, &begin, &end);
+}
+
+static bool has_inputs(const pt_seat *seat, const pt_param *param) {
+    const pt_trainer *t = seat->region->trainer;
+    return seat->region->schedule == PT_SCHEDULE_RELAY && pt_is_relayed(t, &t->graph->nodes[param->node]);
+}
+
+/* Work of a parameter that is cut by rows, anywhere. */
+static double shared_work(const pt_seat *seat, const pt_param *param) {
+    if (has_columns(seat, param) || has_inputs(seat, param))
+        return 0;
+    return row_work(seat->region->trainer, param) * (double)param->rows;
+}
+
 /* The row of `param` where the share of `worker` of `workers` begins, `before` units of work of `total`
  * lying in front of the parameter; in steps that keep register tiles whole. The next worker's begin
  * is this one's end. */
@@ -66,13 +86,18 @@ static pt_gradient_part own_part(const pt_seat *seat, const pt_param *param, dou
     const pt_trainer *t = seat->region->trainer;
     const pt_node *node = &t->graph->nodes[param->node];
     const size_t worker = seat->worker, workers = seat->workers;
-    const pt_schedule schedule = seat->region->schedule;
     pt_gradient_part part = {.row_end = param->rows, .col_end = param->cols};
-    if (schedule == PT_SCHEDULE_COLUMNS && param->cols == node->cols &&
-        pt_own_columns(node, node->cols, worker, workers, &part.col_begin, &part.col_end))
+    if (has_columns(seat, param)) {
+        pt_own_columns(node, node->cols, worker, workers, &part.col_begin, &part.col_end);
         return part;
-    if (schedule == PT_SCHEDULE_RELAY && pt_is_relayed(t, node) && param->rows > 1) {
-        pt_own_inputs(t, param->rows, worker, workers, &part.row_begin, &part.row_end);
+    }
+    if (has_inputs(seat, param)) {
+        if (param->rows == t->graph->nodes[0].cols) {
+            part.row_begin = seat->in_begin;
+            part.row_end = seat->in_end;
+        } else if (worker > 0) { /* a bias: where the first worker starts the chains */
+            part.row_end = 0;
+        }
         return part;
     }
     part.row_begin = row_at(t, param, before, total, worker, workers);
@@ -115,7 +140,7 @@ static void update_own_parts(pt_seat *seat, uint64_t step) {
     float *slice = seat->self->slice;
     double total = 0, before = 0;
     for (size_t p = 0; p < graph->param_count; p++)
-        total += row_work(t, &graph->params[p]) * (double)graph->params[p].rows;
+        total += shared_work(seat, &graph->params[p]);
     for (size_t p = 0; p < graph->param_count; p++) {
         const pt_param *param = &graph->params[p];
         pt_gradient_part part = own_part(seat, param, before, total);
@@ -130,7 +155,7 @@ static void update_own_parts(pt_seat *seat, uint64_t step) {
         } else {
             update_in_pieces(seat, step, p, part, slice);
         }
-        before += row_work(t, param) * (double)param->rows;
+        before += shared_work(seat, param);
         slice += pt_slice_rows(param) * param->ld;
     }
 }
