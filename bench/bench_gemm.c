@@ -88,7 +88,7 @@ static void call(const variant *v, const operands *o) {
         v->kernels->sgemm_nt(s->m, s->n, s->k, o->a, o->lda, o->b, o->ldb, o->c, o->ldc,
                              o->scratch);
     } else {
-        v->kernels->sgemm_tn(s->m, s->n, &o->shards, o->a, o->lda, o->b, o->ldb, o->c, o->ldc,
+        v->kernels->sgemm_tn(s->m, s->n, &o->shards, o->a, o->lda, o->b, o->ldb, NULL, o->c, o->ldc,
                              o->scratch);
     }
 }

@@ -127,8 +127,8 @@ static void pt_sgemm_nt_avx2(size_t m, size_t n, size_t k, const float *a, size_
 }
 
 static void pt_sgemm_tn_avx2(size_t m, size_t n, const pt_shards *shards, const float *a,
-                             size_t lda, const float *b, size_t ldb, const float *rate, float *c, size_t ldc,
-                               void *scratch) {
+                             size_t lda, const float *b, size_t ldb, const float *rate, float *c,
+                             size_t ldc, void *scratch) {
     pt_gemm_blocked_columns(&tiles_avx2, m, n, shards, a, lda, b, ldb, rate, c, ldc, scratch);
 }
 

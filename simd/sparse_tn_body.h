@@ -24,11 +24,11 @@
 #include <string.h>
 
 enum {
-    GROUP = 4,              /* columns of a tile */
-    WORD = 64,              /* rows of a mask */
-    TN_LINE = 16,           /* floats in a cache line */
-    TN_PACK_STRIDE = 128,   /* floats: rows of B a multiple of this apart share too few sets of L1 */
-    TN_BYTES = 256 << 10,   /* of A spread out at a time (a chunk of columns at the least) */
+    GROUP = 4,            /* columns of a tile */
+    WORD = 64,            /* rows of a mask */
+    TN_LINE = 16,         /* floats in a cache line */
+    TN_PACK_STRIDE = 128, /* floats: rows of B a multiple of this apart share too few sets of L1 */
+    TN_BYTES = 256 << 10, /* of A spread out at a time (a chunk of columns at the least) */
     MASK_ALIGNMENT = 64,
 };
 

@@ -147,12 +147,15 @@ typedef struct gemm_case {
     size_t zeros;        /* eighths of A that are zeros */
     bool bias;
     const pt_shards *shards; /* tn */
+    bool descend;            /* tn: C += rate * gradient */
     bool random_strides;     /* strides that are multiples of a page instead of padding */
 } gemm_case;
 
 static size_t stride_of(const gemm_case *g, size_t columns) {
     return g->random_strides ? (columns + 1023) / 1024 * 1024 : columns + g->padding;
 }
+
+static const float descent_rate = -0.37f;
 
 static void run(const pt_kernels *kernels, const gemm_case *g, const matrix *a, const matrix *b,
                 const float *bias, const matrix *c, void *scratch) {
@@ -166,8 +169,8 @@ static void run(const pt_kernels *kernels, const gemm_case *g, const matrix *a, 
                           c->stride, scratch);
         break;
     case PT_GEMM_TN:
-        kernels->sgemm_tn(g->m, g->n, g->shards, a->data, a->stride, b->data, b->stride, c->data,
-                          c->stride, scratch);
+        kernels->sgemm_tn(g->m, g->n, g->shards, a->data, a->stride, b->data, b->stride,
+                          g->descend ? &descent_rate : NULL, c->data, c->stride, scratch);
         break;
     }
 }
@@ -188,14 +191,27 @@ static void check_case(const gemm_case *g) {
     matrix_fill(&a, g->zeros);
     matrix_fill(&b, 1);
     matrix_fill(&bias, 2);
-    run(pt_kernels_get(PT_ISA_SCALAR), g, &a, &b, g->bias ? bias.data : NULL, &expected, NULL);
+    gemm_case plain = *g;
+    plain.descend = false;
+    run(pt_kernels_get(PT_ISA_SCALAR), &plain, &a, &b, g->bias ? bias.data : NULL, &expected, NULL);
     CHECK(guards_intact(&expected));
+    matrix before = matrix_new(g->m, g->n, stride_of(g, g->n), 0);
+    if (g->descend) {
+        matrix_fill(&before, 1);
+        for (size_t i = 0; i < g->m; i++)
+            for (size_t j = 0; j < g->n; j++) {
+                float *gradient = &expected.data[i * expected.stride + j];
+                *gradient = fmaf(descent_rate, *gradient, before.data[i * before.stride + j]);
+            }
+    }
 
-    for (int isa = PT_ISA_AVX2; isa < PT_ISA_COUNT; isa++) {
+    for (int isa = g->descend ? PT_ISA_SCALAR : PT_ISA_AVX2; isa < PT_ISA_COUNT; isa++) {
         const pt_kernels *kernels = pt_kernels_get((pt_isa)isa);
         if (!kernels)
             continue;
         matrix c = matrix_new(g->m, g->n, stride_of(g, g->n), g->misalignment);
+        for (size_t i = 0; i < g->m && g->descend; i++)
+            memcpy(c.data + i * c.stride, before.data + i * before.stride, g->n * sizeof *c.data);
         size_t bytes = kernels->sgemm_scratch(g->form, g->m, g->n, g->k);
         matrix scratch = matrix_new(1, bytes / sizeof(float), bytes / sizeof(float), 0);
         run(kernels, g, &a, &b, g->bias ? bias.data : NULL, &c, scratch.data);
@@ -214,6 +230,7 @@ static void check_case(const gemm_case *g) {
     matrix_free(&a);
     matrix_free(&b);
     matrix_free(&bias);
+    matrix_free(&before);
     matrix_free(&expected);
 }
 
@@ -239,6 +256,9 @@ static void check_shape(size_t m, size_t n, size_t k) {
             .shards = form == PT_GEMM_TN ? &plan.shards : NULL,
         };
         check_case(&g);
+        g.descend = form == PT_GEMM_TN;
+        if (g.descend)
+            check_case(&g);
     }
 }
 
@@ -372,7 +392,7 @@ TEST(gemm, negative_zeros) {
             continue;
         float c = 1, scratch[4096];
         REQUIRE(kernels->sgemm_scratch(PT_GEMM_TN, 1, 1, 4) <= sizeof scratch);
-        kernels->sgemm_tn(1, 1, &plan.shards, a, 1, bs, 1, &c, 1, scratch);
+        kernels->sgemm_tn(1, 1, &plan.shards, a, 1, bs, 1, NULL, &c, 1, scratch);
         CHECK_MSG(c == 0.0f && !signbit(c), "%s: %a", kernels->isa, (double)c);
     }
     pt_float_environment_leave(previous);
@@ -393,15 +413,22 @@ TEST(gemm, column_sums) {
             matrix expected = matrix_new(1, n, n, 0);
             matrix_fill(&x, 1);
             pt_kernels_get(PT_ISA_SCALAR)
-                ->column_sum(n, &plan.shards, x.data, x.stride, expected.data);
-            for (int isa = PT_ISA_AVX2; isa < PT_ISA_COUNT; isa++) {
+                ->column_sum(n, &plan.shards, x.data, x.stride, NULL, expected.data);
+            for (int isa = PT_ISA_SCALAR; isa < PT_ISA_COUNT; isa++) {
                 const pt_kernels *kernels = pt_kernels_get((pt_isa)isa);
                 if (!kernels)
                     continue;
                 matrix out = matrix_new(1, n, n, random_below(2));
-                kernels->column_sum(n, &plan.shards, x.data, x.stride, out.data);
+                kernels->column_sum(n, &plan.shards, x.data, x.stride, NULL, out.data);
                 CHECK_MSG(same_bits(&out, &expected) && guards_intact(&out),
                           "%s n %zu shards %zu rows %zu", kernels->isa, n, counts[i], rows);
+                for (size_t j = 0; j < n; j++)
+                    out.data[j] = (float)j;
+                kernels->column_sum(n, &plan.shards, x.data, x.stride, &descent_rate, out.data);
+                bool same = guards_intact(&out);
+                for (size_t j = 0; j < n; j++)
+                    same &= out.data[j] == fmaf(descent_rate, expected.data[j], (float)j);
+                CHECK_MSG(same, "%s n %zu descends wrongly", kernels->isa, n);
                 matrix_free(&out);
             }
             matrix_free(&x);
@@ -485,7 +512,7 @@ TEST(gemm, reference_follows_the_tree) {
         matrix_fill(&b, 1);
         float c, expected = tree_sum(&plan.shards, a.data, b.data, 0, count), flat = 0, sum;
         pt_kernels_get(PT_ISA_SCALAR)
-            ->sgemm_tn(1, 1, &plan.shards, a.data, 1, b.data, 1, &c, 1, NULL);
+            ->sgemm_tn(1, 1, &plan.shards, a.data, 1, b.data, 1, NULL, &c, 1, NULL);
         CHECK_MSG(memcmp(&c, &expected, sizeof c) == 0, "%zu shards: %a, expected %a", count,
                   (double)c, (double)expected);
         for (size_t i = 0; i < 200; i++)
@@ -496,7 +523,7 @@ TEST(gemm, reference_follows_the_tree) {
         for (size_t i = 0; i < count; i++)
             b.data[i] = 1.0f;
         expected = tree_sum(&plan.shards, a.data, b.data, 0, count);
-        pt_kernels_get(PT_ISA_SCALAR)->column_sum(1, &plan.shards, a.data, 1, &sum);
+        pt_kernels_get(PT_ISA_SCALAR)->column_sum(1, &plan.shards, a.data, 1, NULL, &sum);
         CHECK(memcmp(&sum, &expected, sizeof sum) == 0);
         matrix_free(&a);
         matrix_free(&b);

@@ -48,14 +48,15 @@ static void short_sgemm_nt(size_t m, size_t n, size_t k, const float *a, size_t 
 }
 
 static void wrong_sgemm_tn(size_t m, size_t n, const pt_shards *shards, const float *a, size_t lda,
-                           const float *b, size_t ldb, float *c, size_t ldc, void *scratch) {
+                           const float *b, size_t ldb, const float *rate, float *c, size_t ldc,
+                           void *scratch) {
     right->sgemm_tn(m, n, shards, a, lda, b, ldb, rate, c, ldc, scratch);
     enlarge(m, n, c, ldc);
 }
 
 static void sgemm_tn_of_one_shard_less(size_t m, size_t n, const pt_shards *shards, const float *a,
-                                       size_t lda, const float *b, size_t ldb, float *c, size_t ldc,
-                                       void *scratch) {
+                                       size_t lda, const float *b, size_t ldb, const float *rate,
+                                       float *c, size_t ldc, void *scratch) {
     uint32_t row[PT_MAX_SHARDS + 1];
     memcpy(row, shards->row, (shards->count + 1) * sizeof *row);
     row[shards->count] = row[shards->count - 1];
@@ -65,13 +66,13 @@ static void sgemm_tn_of_one_shard_less(size_t m, size_t n, const pt_shards *shar
 
 static void wrong_sparse_tn(size_t begin, size_t end, size_t n, const pt_shards *shards,
                             const pt_sparse_row *a, const float *value, const float *b, size_t ldb,
-                            float *c, size_t ldc, void *scratch) {
+                            const float *rate, float *c, size_t ldc, void *scratch) {
     right->sparse_tn(begin, end, n, shards, a, value, b, ldb, rate, c, ldc, scratch);
     enlarge(end - begin, n, c, ldc);
 }
 
 static void wrong_column_sum(size_t n, const pt_shards *shards, const float *x, size_t ldx,
-                             float *out) {
+                             const float *rate, float *out) {
     right->column_sum(n, shards, x, ldx, rate, out);
     enlarge(1, n, out, n);
 }

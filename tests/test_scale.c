@@ -17,6 +17,7 @@ static pt_scale_model some_model(void) {
                         .batch_size = 128,
                         .shards = 16,
                         .slices = 100,
+                        .relay_blocks = 4,
                         .most_columns = 8,
                         .barrier = 1e-7};
     for (int s = PT_SCHEDULE_PER_THREAD; s < PT_SCHEDULES; s++)
@@ -86,6 +87,7 @@ TEST(scale, model_gives_back_what_it_was_calibrated_on) {
 TEST(scale, model_finds_the_crossover) {
     pt_scale_model m = some_model();
     m.most_columns = 0; /* two schedules are enough */
+    m.terms[PT_SCHEDULE_RELAY].rows = 1;
     m.terms[PT_SCHEDULE_PER_THREAD].memory = 0;
     m.terms[PT_SCHEDULE_PER_THREAD].reduction = 0.5e-6;
     m.terms[PT_SCHEDULE_SLICES].memory = 2e-6;

@@ -134,7 +134,7 @@ TEST(shards, kernels_follow_the_same_tree) {
             pt_shard_range range;
             pt_shard_range_init(&range, MAX_ROWS, total, 0, total);
             float sum;
-            kernels->column_sum(1, &range.shards, x, 1, &sum);
+            kernels->column_sum(1, &range.shards, x, 1, NULL, &sum);
             wrong += sum != tree_sum_float(x, MAX_ROWS, total, 0, total);
         }
         CHECK_MSG(wrong == 0, "%s: %ld sums differ", pt_isa_name((pt_isa)isa), wrong);

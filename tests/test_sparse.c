@@ -6,8 +6,9 @@
 #include "harness.h"
 
 #include "0_base/philox.h"
-#include "simd/kernels.h"
+#include "simd/kernels_internal.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -125,6 +126,18 @@ static void plan_shards(shard_plan *plan, size_t count, size_t first, size_t row
     plan->shards = (pt_shards){count, plan->row, plan->merges};
 }
 
+/* The tables of the instruction sets, and one more: AVX-512 without VBMI2. */
+static const pt_kernels *variant(int isa) {
+    static pt_kernels without_vbmi2;
+    if (isa < PT_ISA_COUNT)
+        return pt_kernels_get((pt_isa)isa);
+    if (!pt_kernels_get(PT_ISA_AVX512))
+        return NULL;
+    without_vbmi2 = *pt_kernels_get(PT_ISA_AVX512);
+    pt_sparse_init_avx512(&without_vbmi2);
+    return &without_vbmi2;
+}
+
 /* --- one case --- */
 
 typedef struct sparse_case {
@@ -134,6 +147,8 @@ typedef struct sparse_case {
     bool bias, page_strides;
     size_t first, shards, begin, end; /* gradient: first row, shards, columns */
     bool even;
+    size_t parts;    /* forward: calls that add only some of the columns, before the last */
+    bool descend;    /* gradient: C += rate * gradient */
     size_t distinct; /* rows in the data, of which the m rows of A are drawn; 0: m */
 } sparse_case;
 
@@ -148,6 +163,25 @@ static size_t stride_of(const sparse_case *s, size_t n) {
     return s->page_strides ? (n + 127) / 128 * 128 : n + s->padding;
 }
 
+static size_t count_set(const uint8_t *bytes, size_t n) {
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++)
+        count += bytes[i] != 0;
+    return count;
+}
+
+static void list_row(const uint8_t *bytes, size_t n, uint64_t *bitmap, uint16_t *column,
+                     uint8_t *byte) {
+    memset(bitmap, 0, (n + 63) / 64 * sizeof *bitmap);
+    for (size_t i = 0; i < n; i++) {
+        if (bytes[i]) {
+            bitmap[i / 64] |= UINT64_C(1) << i % 64;
+            *column++ = (uint16_t)i;
+            *byte++ = bytes[i];
+        }
+    }
+}
+
 static void new_operands(const sparse_case *s, size_t b_rows, operands *o) {
     const size_t distinct = s->distinct ? s->distinct : s->m;
     uint8_t *bytes = place(BYTES, distinct * s->k, 0);
@@ -157,15 +191,21 @@ static void new_operands(const sparse_case *s, size_t b_rows, operands *o) {
     for (size_t i = 1; i < 256; i++)
         o->value[i] = random_float();
 
-    uint32_t *entry = place(ENTRIES, distinct * (s->k + 1) * sizeof *entry, 0);
-    uint32_t *row_entry[1024];
+    const size_t words = (s->k + 63) / 64;
+    size_t bytes_of_lists = PT_SPARSE_SLACK;
+    for (size_t i = 0; i < distinct; i++)
+        bytes_of_lists += words * 8 + (count_set(bytes + i * s->k, s->k) * 3 + 7) / 8 * 8;
+    char *record = place(ENTRIES, bytes_of_lists, 0);
+    pt_sparse_row rows[1024];
     REQUIRE(distinct <= 1024);
     for (size_t i = 0; i < distinct; i++) {
-        row_entry[i] = entry;
-        for (size_t j = 0; j < s->k; j++)
-            if (bytes[i * s->k + j])
-                *entry++ = (uint32_t)j << 8 | bytes[i * s->k + j];
-        *entry++ = UINT32_MAX;
+        uint64_t *bitmap = (uint64_t *)(void *)record;
+        const size_t count = count_set(bytes + i * s->k, s->k);
+        uint16_t *column = (uint16_t *)(void *)(bitmap + words);
+        uint8_t *byte = (uint8_t *)(column + count);
+        rows[i] = (pt_sparse_row){bitmap, column, byte};
+        list_row(bytes + i * s->k, s->k, bitmap, column, byte);
+        record += words * 8 + (count * 3 + 7) / 8 * 8;
     }
     o->a = calloc(s->m + 1, sizeof *o->a);
     REQUIRE(o->a != NULL);
@@ -173,7 +213,7 @@ static void new_operands(const sparse_case *s, size_t b_rows, operands *o) {
     o->dense = place(DENSE, s->m * o->ld_dense * sizeof(float), 0);
     for (size_t i = 0; i < s->m; i++) {
         const size_t row = s->distinct ? random_below(distinct) : i;
-        o->a[i] = (pt_sparse_row){bytes + row * s->k, row_entry[row]};
+        o->a[i] = rows[row];
         for (size_t j = 0; j < s->k; j++)
             o->dense[i * o->ld_dense + j] = o->value[bytes[row * s->k + j]];
     }
@@ -216,14 +256,22 @@ static void check_forward(const sparse_case *s) {
     float *expected = place(EXPECTED, floats * sizeof(float), 0);
     pt_kernels_get(PT_ISA_SCALAR)
         ->sgemm_nn(s->m, s->n, s->k, o.dense, o.ld_dense, o.b, o.ldb, bias, expected, o.ldc, NULL);
-    for (int isa = PT_ISA_SCALAR; isa < PT_ISA_COUNT; isa++) {
-        const pt_kernels *kernels = pt_kernels_get((pt_isa)isa);
+    for (int isa = PT_ISA_SCALAR; isa <= PT_ISA_COUNT; isa++) {
+        const pt_kernels *kernels = variant(isa);
         if (!kernels)
             continue;
         float *c = place(RESULT, floats * sizeof(float), s->misalignment * sizeof(float));
-        kernels->sparse_nn(s->m, s->n, s->k, o.a, o.value, o.b, o.ldb, bias, c, o.ldc,
-                           bias ? o.a : NULL, /* prefetching must not show */
-                           new_scratch(kernels, s));
+        void *scratch = new_scratch(kernels, s);
+        size_t at = 0;
+        for (size_t part = 0; part <= s->parts; part++) { /* handed on, some parts empty */
+            const size_t end = part == s->parts ? s->k : at + random_below(s->k - at + 1);
+            kernels->sparse_nn(s->m, s->n, s->k, at, end, o.a, o.value, o.b, o.ldb, bias, c, o.ldc,
+                               bias ? o.a : NULL, /* prefetching must not show */
+                               scratch);
+            at = end;
+            if (at == s->k)
+                break;
+        }
         check_result(s, kernels, "forward", s->m, expected, c, o.ldc);
     }
     free(o.a);
@@ -238,17 +286,28 @@ static void check_gradient(const sparse_case *s) {
     const size_t floats = rows ? (rows - 1) * o.ldc + s->n : 0;
     float *expected = place(EXPECTED, floats * sizeof(float), 0);
     pt_kernels_get(PT_ISA_SCALAR)
-        ->sgemm_tn(rows, s->n, &plan.shards, o.dense + s->begin, o.ld_dense, o.b, o.ldb, expected,
-                   o.ldc, NULL);
-    for (int isa = PT_ISA_SCALAR; isa < PT_ISA_COUNT; isa++) {
-        const pt_kernels *kernels = pt_kernels_get((pt_isa)isa);
+        ->sgemm_tn(rows, s->n, &plan.shards, o.dense + s->begin, o.ld_dense, o.b, o.ldb, NULL,
+                   expected, o.ldc, NULL);
+    const float rate = -0.37f;
+    float *before = calloc(floats + 1, sizeof *before);
+    REQUIRE(before != NULL);
+    for (size_t i = 0; i < rows && s->descend; i++)
+        for (size_t j = 0; j < s->n; j++) {
+            before[i * o.ldc + j] = random_float();
+            expected[i * o.ldc + j] = fmaf(rate, expected[i * o.ldc + j], before[i * o.ldc + j]);
+        }
+    for (int isa = PT_ISA_SCALAR; isa <= PT_ISA_COUNT; isa++) {
+        const pt_kernels *kernels = variant(isa);
         if (!kernels)
             continue;
         float *c = place(RESULT, floats * sizeof(float), s->misalignment * sizeof(float));
-        kernels->sparse_tn(s->begin, s->end, s->n, &plan.shards, o.a, o.value, o.b, o.ldb, c, o.ldc,
-                           new_scratch(kernels, s));
+        for (size_t i = 0; i < rows && s->descend; i++)
+            memcpy(c + i * o.ldc, before + i * o.ldc, s->n * sizeof *c);
+        kernels->sparse_tn(s->begin, s->end, s->n, &plan.shards, o.a, o.value, o.b, o.ldb,
+                           s->descend ? &rate : NULL, c, o.ldc, new_scratch(kernels, s));
         check_result(s, kernels, "gradient", rows, expected, c, o.ldc);
     }
+    free(before);
     free(o.a);
 }
 
@@ -267,6 +326,7 @@ TEST(sparse, forward_every_width_and_density) {
                                          .percent = percents[p],
                                          .padding = random_below(20),
                                          .misalignment = random_below(16),
+                                         .parts = random_below(4),
                                          .bias = p % 2 == 0});
     pt_float_environment_leave(previous);
 }
@@ -293,6 +353,8 @@ TEST(sparse, forward_in_blocks) {
                              .percent = percents[p],
                              .padding = 3,
                              .bias = true};
+            check_forward(&s);
+            s.parts = 1 + random_below(5);
             check_forward(&s);
             s.page_strides = true;
             s.m = 17;
@@ -323,6 +385,7 @@ TEST(sparse, gradient_every_width_and_density) {
                                           .shards = 1 + random_below(6),
                                           .begin = begin,
                                           .end = begin + 1 + random_below(k - begin),
+                                          .descend = random_below(2),
                                           .even = random_below(2)});
         }
     }
@@ -377,6 +440,7 @@ TEST(sparse, gradient_in_pieces_and_panels) {
                                           .shards = 4,
                                           .begin = begin,
                                           .end = begin + pieces[i] < 784 ? begin + pieces[i] : 784,
+                                          .descend = i % 2 == 0,
                                           .even = true,
                                           .distinct = 30});
     for (size_t p = 0; p < PERCENTS; p++)
@@ -386,6 +450,7 @@ TEST(sparse, gradient_in_pieces_and_panels) {
                                       .percent = percents[p],
                                       .shards = 8,
                                       .end = 90,
+                                      .descend = p % 2 == 0,
                                       .even = true,
                                       .page_strides = true});
     /* more rows than are copied at once: one chunk of columns after the other */
@@ -400,42 +465,34 @@ TEST(sparse, gradient_in_pieces_and_panels) {
     pt_float_environment_leave(previous);
 }
 
-/* Lists and counts of rows of every length; neighbours in the list's slack stay whole when rows are
- * listed in order. */
+/* Lists and counts of rows of every length; nothing behind them is touched. */
 TEST(sparse, lists) {
-    for (int isa = PT_ISA_SCALAR; isa < PT_ISA_COUNT; isa++) {
-        const pt_kernels *kernels = pt_kernels_get((pt_isa)isa);
+    for (int isa = PT_ISA_SCALAR; isa <= PT_ISA_COUNT; isa++) {
+        const pt_kernels *kernels = variant(isa);
         if (!kernels)
             continue;
         for (size_t k = 0; k <= 300; k++) {
             for (size_t p = 0; p < PERCENTS; p++) {
-                enum { ROWS = 3 };
-                uint8_t *bytes = place(BYTES, ROWS * k, 0);
-                uint32_t expected[ROWS * 301];
-                size_t count = 0, counts[ROWS];
-                for (size_t i = 0; i < ROWS; i++) {
-                    const size_t start = count;
-                    for (size_t j = 0; j < k; j++) {
-                        uint8_t byte =
-                            random_below(100) < percents[p] ? (uint8_t)(1 + random_below(255)) : 0;
-                        bytes[i * k + j] = byte;
-                        if (byte)
-                            expected[count++] = (uint32_t)j << 8 | byte;
-                    }
-                    counts[i] = count - start;
-                    expected[count++] = UINT32_MAX;
-                }
-                uint32_t *entry = place(ENTRIES, (count + PT_SPARSE_SLACK) * sizeof *entry, 0);
-                size_t at = 0;
-                bool same = true;
-                for (size_t i = 0; i < ROWS; i++) {
-                    same &= kernels->count_nonzero(k, bytes + i * k) == counts[i];
-                    same &= kernels->sparse_list(k, bytes + i * k, entry + at) == counts[i];
-                    at += counts[i] + 1;
-                }
-                same &= memcmp(entry, expected, count * sizeof *entry) == 0;
-                CHECK_MSG(same && around_intact(ENTRIES), "%s %zu bytes, %zu%% set", kernels->isa,
-                          k, percents[p]);
+                uint8_t *bytes = place(BYTES, k, 0);
+                for (size_t j = 0; j < k; j++)
+                    bytes[j] =
+                        random_below(100) < percents[p] ? (uint8_t)(1 + random_below(255)) : 0;
+                const size_t count = count_set(bytes, k), words = (k + 63) / 64;
+                uint64_t expected_bitmap[5];
+                uint16_t expected_column[300];
+                uint8_t expected_byte[300];
+                list_row(bytes, k, expected_bitmap, expected_column, expected_byte);
+                uint64_t *bitmap = place(ENTRIES, words * sizeof *bitmap, 0);
+                uint16_t *column = place(EXPECTED, count * sizeof *column, 0);
+                uint8_t *byte = place(RESULT, count, 0);
+                kernels->sparse_list(k, bytes, bitmap, column, byte);
+                const bool same = kernels->count_nonzero(k, bytes) == count &&
+                                  memcmp(bitmap, expected_bitmap, words * sizeof *bitmap) == 0 &&
+                                  memcmp(column, expected_column, count * sizeof *column) == 0 &&
+                                  memcmp(byte, expected_byte, count) == 0;
+                CHECK_MSG(same && around_intact(ENTRIES) && around_intact(EXPECTED) &&
+                              around_intact(RESULT),
+                          "%s %zu bytes, %zu%% set", kernels->isa, k, percents[p]);
             }
         }
     }
@@ -444,8 +501,8 @@ TEST(sparse, lists) {
 TEST(sparse, scratch_is_monotone_and_bounded) {
     static const size_t sizes[] = {0, 1, 7, 16, 17, 63, 64, 65, 127, 256, 511, 784, 1024, 5000};
     enum { SIZES = sizeof sizes / sizeof *sizes };
-    for (int isa = PT_ISA_SCALAR; isa < PT_ISA_COUNT; isa++) {
-        const pt_kernels *kernels = pt_kernels_get((pt_isa)isa);
+    for (int isa = PT_ISA_SCALAR; isa <= PT_ISA_COUNT; isa++) {
+        const pt_kernels *kernels = variant(isa);
         if (!kernels)
             continue;
         bool monotone = true;

@@ -16,8 +16,7 @@ static const char *const targets[] = {"label", "values"};
 static const char *const samplings[] = {"random", "shuffle", "sequential"};
 static const char *const gradients[] = {"backprop", "numerical"};
 static const char *const isas[] = {"auto", "scalar", "avx2", "avx512"};
-static const char *const schedules[] = {"auto", "per_thread", "slices", "columns",
-                                        "relay"};
+static const char *const schedules[] = {"auto", "per_thread", "slices", "columns", "relay"};
 static const char *const switches[] = {"auto", "on", "off"};
 static const char *const intervals[] = {"iterations", "epochs"};
 static const char *const save_errors[] = {"continue", "stop"};
@@ -190,8 +189,10 @@ const pt_key pt_keys[] = {
      .help =
          "Who computes the gradients: per_thread (each thread those of its shards, then a "
          "reduction), slices (each thread its slice of the parameters, over all shards), columns "
-         "(each thread its output units of wide layers, from forward to update), relay (each thread "
-         "its inputs of the first layer, from forward to update; the layer is handed from thread to "
+         "(each thread its output units of wide layers, from forward to update), relay (each "
+         "thread "
+         "its inputs of the first layer, from forward to update; the layer is handed from thread "
+         "to "
          "thread) or auto, the fastest by measurement. Never changes the numbers."},
     {KEY(parallel, loader), NO_NUMBERS, CHOICE(switches), .initial = "auto",
      .help =

@@ -146,7 +146,8 @@ void pt_batch_make_dense(pt_batch *batch) {
     for (size_t i = 0; batch->sparse && i < batch->rows; i++) {
         float *x = batch->x + i * batch->ld;
         const pt_sparse_row row = batch->sparse[i];
-        const size_t entries = (size_t)(row.byte - (const uint8_t *)row.column) / sizeof *row.column;
+        const size_t entries =
+            (size_t)(row.byte - (const uint8_t *)row.column) / sizeof *row.column;
         memset(x, 0, batch->cols * sizeof *x);
         for (size_t e = 0; e < entries; e++)
             x[row.column[e]] = batch->lists->value[row.byte[e]];

@@ -47,8 +47,8 @@ void pt_sparse_destroy(pt_sparse_data *data) {
 void pt_sparse_count_rows(pt_sparse_lists *lists, const pt_dataset *dataset, const pt_split *split,
                           const pt_kernels *kernels, size_t begin, size_t end) {
     for (size_t row = begin; row < end; row++)
-        lists->place[row].count = (uint32_t)kernels->count_nonzero(
-            dataset->columns, bytes_of(dataset, split, row));
+        lists->place[row].count =
+            (uint32_t)kernels->count_nonzero(dataset->columns, bytes_of(dataset, split, row));
 }
 
 pt_status pt_sparse_allocate(pt_sparse_lists *lists, const pt_split *split, pt_error *err) {

@@ -95,9 +95,10 @@ typedef struct pt_call {
  * splits_columns. */
 typedef struct pt_gradient_part {
     size_t row_begin, row_end, col_begin, col_end;
-    const pt_shards *shards; /* summed over these; their row offsets index in and d_out of the call */
-    const float *rate;       /* NULL: out = gradient; else out += *rate * gradient, see sgemm_tn */
-    float *out;              /* of (row_begin, col_begin) */
+    const pt_shards
+        *shards;       /* summed over these; their row offsets index in and d_out of the call */
+    const float *rate; /* NULL: out = gradient; else out += *rate * gradient, see sgemm_tn */
+    float *out;        /* of (row_begin, col_begin) */
     size_t out_ld;
 } pt_gradient_part;
 

@@ -14,9 +14,9 @@ typedef struct pt_region {
     pt_schedule schedule;
     uint64_t first, last; /* iterations; last is exclusive */
     pt_barrier barrier;
-    bool stop;            /* decided by worker 0 before a barrier, read by all after it */
-    bool overlap;         /* relay: a worker may begin the next step before the others have updated */
-    size_t blocks;        /* relay: of rows */
+    bool stop;     /* decided by worker 0 before a barrier, read by all after it */
+    bool overlap;  /* relay: a worker may begin the next step before the others have updated */
+    size_t blocks; /* relay: of rows */
     atomic_size_t walked; /* relay: blocks that some worker has taken to walk on from the relay */
 } pt_region;
 
@@ -25,9 +25,10 @@ typedef struct pt_seat {
     pt_region *region;
     pt_worker *self;
     size_t worker, workers;
-    size_t row_begin, row_end; /* of the mini-batch: those it fetches, and walks unless shared out */
-    size_t in_begin, in_end;   /* relay: its inputs */
-    pt_tape tape;              /* its own view: which data, whose profile */
+    size_t row_begin,
+        row_end;             /* of the mini-batch: those it fetches, and walks unless shared out */
+    size_t in_begin, in_end; /* relay: its inputs */
+    pt_tape tape;            /* its own view: which data, whose profile */
 } pt_seat;
 
 /* Waits until every worker of the region is here. */

@@ -30,7 +30,8 @@ static void take_seat(pt_seat *seat, pt_region *region, size_t worker, size_t wo
     else
         seat->in_end = t->graph->nodes[0].cols;
     seat->tape.profile = self->profile.ticks ? &self->profile : NULL;
-    if (region->schedule == PT_SCHEDULE_PER_THREAD) { /* rows follow shards, whole subtrees of them */
+    if (region->schedule ==
+        PT_SCHEDULE_PER_THREAD) { /* rows follow shards, whole subtrees of them */
         const size_t total = t->config->parallel.shards;
         size_t lo, hi;
         pt_shard_owner(total, worker, workers, &lo, &hi);

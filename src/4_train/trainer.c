@@ -6,6 +6,7 @@
 #include "0_base/fail.h"
 #include "0_base/memory.h"
 #include "4_train/numerical.h"
+#include "4_train/region.h"
 #include "4_train/workers.h"
 
 #include <math.h>
@@ -32,6 +33,31 @@ static size_t widest_layer(const pt_graph *graph) {
     return widest;
 }
 
+/* Whether most of the parameters belong to layers that read the data as lists: a relay shares only
+ * these out in a way of its own. */
+static bool mostly_reads_lists(const pt_trainer *t) {
+    size_t floats = 0;
+    for (size_t p = 0; p < t->graph->param_count; p++) {
+        const pt_param *param = &t->graph->params[p];
+        if (pt_is_relayed(t, &t->graph->nodes[param->node]))
+            floats += param->rows * param->ld;
+    }
+    return floats * 2 > t->graph->block_size;
+}
+
+/* The schedules that the tuner may try on several threads, as bits. */
+static unsigned schedules_worth_trying(const pt_trainer *t) {
+    unsigned set = 0;
+    if (widest_layer(t->graph) >= PT_COLUMNS_EACH * 2)
+        set |= 1u << PT_SCHEDULE_COLUMNS;
+    if (mostly_reads_lists(t))
+        set |= 1u << PT_SCHEDULE_RELAY;
+    /* Shards are per-thread gradients' unit of work. */
+    if (affords_per_thread(t->graph, t->threads) && t->config->parallel.shards > 1)
+        set |= 1u << PT_SCHEDULE_PER_THREAD;
+    return set;
+}
+
 static bool may_run_per_thread(const pt_tuner *tuner) {
     for (size_t i = 0; i < tuner->count; i++)
         if (tuner->candidate[i].schedule == PT_SCHEDULE_PER_THREAD)
@@ -41,59 +67,6 @@ static bool may_run_per_thread(const pt_tuner *tuner) {
 
 static const pt_sparse_data *lists_of(const pt_trainer *t) {
     return t->sparse ? &t->lists : NULL;
-}
-
-/* One pass over the rows of a split, shared out among workers. */
-typedef struct listing {
-    pt_trainer *trainer;
-    const pt_split *split;
-    pt_sparse_lists *lists;
-    void (*pass)(pt_sparse_lists *lists, const pt_dataset *dataset, const pt_split *split,
-                 const pt_kernels *kernels, size_t begin, size_t end);
-} listing;
-
-static void list_part(void *context, size_t worker, size_t workers) {
-    const listing *l = context;
-    size_t begin, end;
-    pt_partition(l->split->rows, PT_SPARSE_BLOCK, worker, workers, &begin, &end);
-    l->pass(l->lists, l->trainer->dataset, l->split, l->trainer->kernels, begin, end);
-}
-
-/* Counts the nonzero features of some rows, by input. */
-static pt_status weigh_inputs(pt_trainer *t, pt_error *err) {
-    enum { SAMPLED = 1000 };
-    const size_t columns = t->dataset->columns, rows = t->dataset->train.rows;
-    const size_t units = (columns + PT_ROW_ALIGN - 1) / PT_ROW_ALIGN;
-    const size_t sampled = rows < SAMPLED ? rows : SAMPLED;
-    t->input_work = pt_calloc(units + 1, sizeof *t->input_work);
-    if (!t->input_work)
-        return pt_fail_memory(err, "the weights of the inputs", units * sizeof *t->input_work);
-    for (size_t i = 0; i < sampled; i++) {
-        const pt_sparse_row row = pt_sparse_row_of(&t->lists.train, i * rows / sampled);
-        for (size_t c = 0; c < columns; c++)
-            t->input_work[c / PT_ROW_ALIGN + 1] += row.bitmap[c / 64] >> c % 64 & 1;
-    }
-    for (size_t u = 0; u < units; u++)
-        t->input_work[u + 1] += t->input_work[u];
-    return PT_OK;
-}
-
-/* Lists the nonzero features of both splits, where that pays. */
-static pt_status make_lists(pt_trainer *t, pt_error *err) {
-    if (!pt_graph_takes_sparse(t->graph) || !pt_sparse_worthwhile(t->dataset, t->kernels))
-        return PT_OK;
-    t->sparse = true;
-    pt_status status = pt_sparse_init(&t->lists, t->dataset, err);
-    for (int split = 0; split < 2 && status == PT_OK; split++) {
-        listing l = {t, split ? &t->dataset->test : &t->dataset->train,
-                     split ? &t->lists.test : &t->lists.train, pt_sparse_count_rows};
-        pt_workers_run(t->threads, list_part, &l);
-        status = pt_sparse_allocate(l.lists, l.split, err);
-        l.pass = pt_sparse_list_rows;
-        if (status == PT_OK)
-            pt_workers_run(t->threads, list_part, &l);
-    }
-    return status == PT_OK ? weigh_inputs(t, err) : status;
 }
 
 static pt_status make_worker(pt_trainer *t, pt_worker *worker, bool one_hot, pt_error *err) {
@@ -171,14 +144,13 @@ static pt_status build(pt_trainer *t, pt_error *err) {
                        "this machine cannot run the %s kernels; use `isa = auto` (here: %s)",
                        pt_isa_name((pt_isa)config->parallel.isa), pt_isa_name(pt_isa_best()));
     t->threads = most_threads(config);
-    pt_tuner_init(&t->tuner, config, t->threads, affords_per_thread(t->graph, t->threads),
-                  widest_layer(t->graph) >= PT_COLUMNS_EACH * 2);
     t->sampler = pt_sampler_make(config->train.sampling, config->train.seed, t->dataset->train.rows,
                                  config->train.batch_size);
     pt_shard_range_init(&t->shards, config->train.batch_size, config->parallel.shards, 0,
                         config->parallel.shards);
-    if ((status = make_lists(t, err)) != PT_OK)
+    if ((status = pt_trainer_make_lists(t, err)) != PT_OK)
         return status;
+    pt_tuner_init(&t->tuner, config, t->threads, schedules_worth_trying(t));
     /* A loader wins where a core is left over, and where fetching is work: lists are only drawn. */
     t->use_loader =
         config->parallel.loader == PT_SWITCH_ON ||

@@ -77,6 +77,9 @@ struct pt_trainer {
 void pt_partition(size_t n, size_t granule, size_t worker, size_t workers, size_t *begin,
                   size_t *end);
 
+/* Lists the nonzero features of both splits, where that pays; part of pt_trainer_create. */
+pt_status pt_trainer_make_lists(pt_trainer *trainer, pt_error *err);
+
 /* The threads and the schedule that the tuner has settled on. */
 const pt_candidate *pt_trainer_choice(const pt_trainer *trainer);
 

@@ -18,8 +18,7 @@ const char *pt_schedule_name(pt_schedule schedule) {
     return names[schedule];
 }
 
-void pt_tuner_init(pt_tuner *tuner, const pt_config *config, size_t most, bool per_thread,
-                   bool columns) {
+void pt_tuner_init(pt_tuner *tuner, const pt_config *config, size_t most, unsigned worth_trying) {
     const pt_schedule fixed = config->parallel.schedule;
     *tuner = (pt_tuner){0};
     for (size_t threads = config->parallel.threads ? most : 1;;) {
@@ -27,11 +26,9 @@ void pt_tuner_init(pt_tuner *tuner, const pt_config *config, size_t most, bool p
             add(tuner, threads, fixed);
         } else {
             add(tuner, threads, PT_SCHEDULE_SLICES);
-            /* One thread gains nothing by either; shards are per-thread gradients' unit of work. */
-            if (threads > 1 && columns)
-                add(tuner, threads, PT_SCHEDULE_COLUMNS);
-            if (threads > 1 && per_thread && config->parallel.shards > 1)
-                add(tuner, threads, PT_SCHEDULE_PER_THREAD);
+            for (int s = PT_SCHEDULE_PER_THREAD; s <= PT_SCHEDULE_RELAY; s++)
+                if (threads > 1 && s != PT_SCHEDULE_SLICES && worth_trying >> s & 1)
+                    add(tuner, threads, (pt_schedule)s);
         }
         if (threads == most)
             break;

@@ -34,10 +34,9 @@ typedef struct pt_tuner {
 } pt_tuner;
 
 /* Candidates from what the config fixes: 1, 2, 4, ... up to `most` threads for auto, and for a
- * schedule of auto all that may make sense: `per_thread` (is there memory for it?), `columns` (is a
- * layer wide enough?). */
-void pt_tuner_init(pt_tuner *tuner, const pt_config *config, size_t most, bool per_thread,
-                   bool columns);
+ * schedule of auto slices and, on several threads, whichever others have their bit (1 << schedule)
+ * in `worth_trying`. */
+void pt_tuner_init(pt_tuner *tuner, const pt_config *config, size_t most, unsigned worth_trying);
 
 /* "slices" and so on, as in the config. */
 const char *pt_schedule_name(pt_schedule schedule);

@@ -53,7 +53,8 @@ static bool has_columns(const pt_seat *seat, const pt_param *param) {
 
 static bool has_inputs(const pt_seat *seat, const pt_param *param) {
     const pt_trainer *t = seat->region->trainer;
-    return seat->region->schedule == PT_SCHEDULE_RELAY && pt_is_relayed(t, &t->graph->nodes[param->node]);
+    return seat->region->schedule == PT_SCHEDULE_RELAY &&
+           pt_is_relayed(t, &t->graph->nodes[param->node]);
 }
 
 /* Work of a parameter that is cut by rows, anywhere. */

@@ -170,7 +170,8 @@ static void walk_relay(pt_seat *seat, const pt_batch *batch, uint64_t step) {
         }
         pt_progress_reach(&t->relay[b], mine + 1);
     }
-    for (size_t b; (b = atomic_fetch_add_explicit(&r->walked, 1, memory_order_relaxed)) < r->blocks;) {
+    for (size_t b;
+         (b = atomic_fetch_add_explicit(&r->walked, 1, memory_order_relaxed)) < r->blocks;) {
         pt_partition(t->batch.rows, 1, b, r->blocks, &begin, &end);
         wait_for_stage(seat, b, all);
         walk_on(seat, batch, begin, end);

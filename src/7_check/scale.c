@@ -260,7 +260,7 @@ static pt_scale_phases phases_of(const scaling *s, size_t threads, pt_schedule s
 
 /* What the model knows of the network: how finely its work can be cut. */
 static void describe_network(scaling *s, const pt_graph *graph) {
-    enum { SLICE_ROWS = 16 }; /* step.c cuts parameters into multiples of so many rows */
+    enum { SLICE_ROWS = 16 }; /* update.c cuts parameters into multiples of so many rows */
     pt_scale_model *m = &s->result->model;
     size_t widest = 1;
     m->batch_size = s->config->train.batch_size;
@@ -275,7 +275,9 @@ static void describe_network(scaling *s, const pt_graph *graph) {
         cols = graph->nodes[i].cols > cols ? graph->nodes[i].cols : cols;
     }
     m->most_columns = cols / PT_COLUMNS_EACH;
+    m->relay_blocks = PT_RELAY_BLOCKS;
     m->terms[PT_SCHEDULE_PER_THREAD].barriers = m->terms[PT_SCHEDULE_SLICES].barriers = 2;
+    m->terms[PT_SCHEDULE_RELAY].barriers = 2;
     /* Data, loss, the step's end, and one after every node each way. */
     m->terms[PT_SCHEDULE_COLUMNS].barriers = (double)(3 + graph->node_count - 1 + backward);
 }

@@ -16,6 +16,10 @@ static double compute(const pt_scale_model *m, pt_schedule schedule, size_t thre
         return (t->rows + t->params) * share(m->shards, threads);
     case PT_SCHEDULE_COLUMNS:
         return t->rows / (double)threads + t->params * share(m->slices, threads);
+    case PT_SCHEDULE_RELAY: {
+        const double p = (double)threads, fill = (p - 1) / (p * (double)m->relay_blocks);
+        return t->rows / p * (1 + fill) + t->params * share(m->slices, threads);
+    }
     default:
         return t->rows * share(m->batch_size, threads) + t->params * share(m->slices, threads);
     }

@@ -5,7 +5,8 @@
  *   compute    rows * share of the rows + params * share of the parameters
  *              What one thread takes for data, forward, loss and backward (rows) and for gradients
  *              and optimizer (params), times the part of the work that the busiest of p threads
- *              has: rows, shards and slices of parameters are not divisible at will.
+ *              has: rows, shards and slices of parameters are not divisible at will. In a relay the
+ *              last thread begins when a block of rows has been handed on p - 1 times.
  *   memory     memory * (p - 1) / p
  *              What working together costs beyond that: weights that every thread reads anew,
  *              activations and weights that another core wrote. A cost W that each thread pays
@@ -30,7 +31,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { PT_SCHEDULES = PT_SCHEDULE_COLUMNS + 1 }; /* arrays by pt_schedule; AUTO is not used */
+enum { PT_SCHEDULES = PT_SCHEDULE_RELAY + 1 }; /* arrays by pt_schedule; AUTO is not used */
 
 /* One schedule: seconds of a step. */
 typedef struct pt_scale_terms {
@@ -45,6 +46,7 @@ typedef struct pt_scale_model {
         threads; /* that it was calibrated on, besides one; 0: it was not, and predicts nothing */
     size_t batch_size, shards;
     size_t slices;       /* pieces into which the parameters can be cut, about equally large */
+    size_t relay_blocks; /* of rows, per thread, that are handed on; 1 or more */
     size_t most_columns; /* threads among which columns are wide enough to be shared out */
     double barrier;      /* seconds of one more thread at a barrier */
     pt_scale_terms terms[PT_SCHEDULES];

@@ -1,0 +1,57 @@
+/* lists.c: listing the nonzero features of the data when a trainer is made, on all its workers. */
+#include "0_base/fail.h"
+#include "0_base/memory.h"
+#include "4_train/trainer.h"
+#include "4_train/workers.h"
+
+/* One pass over the rows of a split, shared out among workers. */
+typedef struct listing {
+    pt_trainer *trainer;
+    const pt_split *split;
+    pt_sparse_lists *lists;
+    void (*pass)(pt_sparse_lists *lists, const pt_dataset *dataset, const pt_split *split,
+                 const pt_kernels *kernels, size_t begin, size_t end);
+} listing;
+
+static void list_part(void *context, size_t worker, size_t workers) {
+    const listing *l = context;
+    size_t begin, end;
+    pt_partition(l->split->rows, PT_SPARSE_BLOCK, worker, workers, &begin, &end);
+    l->pass(l->lists, l->trainer->dataset, l->split, l->trainer->kernels, begin, end);
+}
+
+/* Counts the nonzero features of some rows, by input. */
+static pt_status weigh_inputs(pt_trainer *t, pt_error *err) {
+    enum { SAMPLED = 1000 };
+    const size_t columns = t->dataset->columns, rows = t->dataset->train.rows;
+    const size_t units = (columns + PT_ROW_ALIGN - 1) / PT_ROW_ALIGN;
+    const size_t sampled = rows < SAMPLED ? rows : SAMPLED;
+    t->input_work = pt_calloc(units + 1, sizeof *t->input_work);
+    if (!t->input_work)
+        return pt_fail_memory(err, "the weights of the inputs", units * sizeof *t->input_work);
+    for (size_t i = 0; i < sampled; i++) {
+        const pt_sparse_row row = pt_sparse_row_of(&t->lists.train, i * rows / sampled);
+        for (size_t c = 0; c < columns; c++)
+            t->input_work[c / PT_ROW_ALIGN + 1] += row.bitmap[c / 64] >> c % 64 & 1;
+    }
+    for (size_t u = 0; u < units; u++)
+        t->input_work[u + 1] += t->input_work[u];
+    return PT_OK;
+}
+
+pt_status pt_trainer_make_lists(pt_trainer *t, pt_error *err) {
+    if (!pt_graph_takes_sparse(t->graph) || !pt_sparse_worthwhile(t->dataset, t->kernels))
+        return PT_OK;
+    t->sparse = true;
+    pt_status status = pt_sparse_init(&t->lists, t->dataset, err);
+    for (int split = 0; split < 2 && status == PT_OK; split++) {
+        listing l = {t, split ? &t->dataset->test : &t->dataset->train,
+                     split ? &t->lists.test : &t->lists.train, pt_sparse_count_rows};
+        pt_workers_run(t->threads, list_part, &l);
+        status = pt_sparse_allocate(l.lists, l.split, err);
+        l.pass = pt_sparse_list_rows;
+        if (status == PT_OK)
+            pt_workers_run(t->threads, list_part, &l);
+    }
+    return status == PT_OK ? weigh_inputs(t, err) : status;
+}
