@@ -26,6 +26,7 @@
 enum {
     GROUP = 4,            /* columns of a tile */
     WORD = 64,            /* rows of a mask */
+    FEW_ROWS = 4,         /* to look which of so few are zero costs more than it saves */
     TN_LINE = 16,         /* floats in a cache line */
     TN_PACK_STRIDE = 128, /* floats: rows of B a multiple of this apart share too few sets of L1 */
     TN_BYTES = 256 << 10, /* of A spread out at a time (a chunk of columns at the least) */
@@ -62,15 +63,74 @@ static ALWAYS_INLINE void apply_row(const tile_row *t, size_t vectors, vec_mask 
     store_row(vectors, last, x, c);
 }
 
-/* `columns` columns of A, whose first byte in the first row is *bytes. */
+/* Row r of a shard: its bytes in these columns, each times row r of b. `first`: the chains start with
+ * it, from +0 (of which a product that is -0 makes +0; that is left to who adds +0 later). */
+static ALWAYS_INLINE void add_row(const tile_row *t, size_t columns, size_t vectors, vec_mask last,
+                                  bool first, size_t r, const uint8_t *bytes, const float *b,
+                                  vec acc[]) {
+    vec bv[TILE_VECTORS];
+    load_row(vectors, last, b + r * t->ldb, bv);
+    UNROLL
+    for (size_t i = 0; i < columns; i++) {
+        const vec x = vec_set(t->value[bytes[r * CHUNK + i]]);
+        UNROLL
+        for (size_t v = 0; v < vectors; v++)
+            acc[i * vectors + v] =
+                first ? vec_mul(x, bv[v]) : vec_fma(x, bv[v], acc[i * vectors + v]);
+    }
+}
+
+/* The chains of one shard of one row or more. Moves masks, bytes and b behind it. */
+static ALWAYS_INLINE void sum_shard(const tile_row *t, size_t columns, size_t vectors,
+                                    vec_mask last, size_t shard_rows, const uint64_t **masks,
+                                    const uint8_t **bytes, const float **b, vec acc[]) {
+    if (shard_rows <= FEW_ROWS) {
+        add_row(t, columns, vectors, last, true, 0, *bytes, *b, acc);
+        for (size_t r = 1; r < shard_rows; r++)
+            add_row(t, columns, vectors, last, false, r, *bytes, *b, acc);
+        *masks += 1;
+        *bytes += shard_rows * CHUNK;
+        *b += shard_rows * t->ldb;
+        return;
+    }
+    UNROLL
+    for (size_t x = 0; x < columns * vectors; x++)
+        acc[x] = vec_zero();
+    for (size_t left = shard_rows; left > 0;) {
+        const size_t rows = min_size(left, WORD);
+        for (uint64_t mask = *(*masks)++; mask; mask &= mask - 1)
+            add_row(t, columns, vectors, last, false, (unsigned)__builtin_ctzll(mask), *bytes, *b,
+                    acc);
+        *bytes += rows * CHUNK;
+        *b += rows * t->ldb;
+        left -= rows;
+    }
+}
+
+static ALWAYS_INLINE void add_zero(size_t count, vec acc[]) {
+    UNROLL
+    for (size_t x = 0; x < count; x++)
+        acc[x] = vec_add(acc[x], vec_zero());
+}
+
+/* `columns` columns of A, whose first byte in the first row is *bytes.
+ *
+ * Shards without rows sum to +0, which is not formed: `present` tells the sums that are. To add +0 to
+ * a sum changes it only if it is -0; so where the tree wants that, it is noted (`pending`), and
+ * done once, or not at all where the sum is next added to one to which it has been done (`settled`):
+ * x + y and x + (y + 0) are the same unless x is -0. */
 static ALWAYS_INLINE void sum_tile(const tile_row *t, size_t columns, size_t vectors, vec_mask last,
                                    const uint64_t *masks, const uint8_t *bytes, float *c) {
     vec stack[PT_MAX_SHARD_DEPTH][GROUP * TILE_VECTORS], acc[GROUP * TILE_VECTORS];
     const pt_shards *shards = t->shards;
-    const float *const value = t->value, *b = t->b;
-    const size_t ldb = t->ldb, accumulators = columns * vectors;
+    const float *b = t->b;
+    const size_t accumulators = columns * vectors;
+    unsigned present = 0, settled = 0; /* bits: of the sums on the stack */
     size_t depth = 0;
-    bool lower_is_shard = false;
+    bool pending;
+    UNROLL
+    for (size_t x = 0; x < accumulators; x++)
+        acc[x] = vec_zero(); /* of no rows at all */
     UNROLL
     for (size_t i = 0; i < columns; i++) {
         UNROLL
@@ -78,53 +138,50 @@ static ALWAYS_INLINE void sum_tile(const tile_row *t, size_t columns, size_t vec
             __builtin_prefetch(c + i * t->ldc + v, 1, 3);
     }
     for (size_t s = 0;; s++) {
-        size_t merges = shards->merges[s];
-        UNROLL
-        for (size_t x = 0; x < accumulators; x++)
-            acc[x] = vec_zero();
-        for (size_t left = shards->row[s + 1] - shards->row[s]; left > 0;) {
-            for (uint64_t mask = *masks++; mask; mask &= mask - 1) {
-                const size_t r = (unsigned)__builtin_ctzll(mask);
-                const uint8_t *const row_bytes = bytes + r * CHUNK;
-                vec bv[TILE_VECTORS];
-                load_row(vectors, last, b + r * ldb, bv);
-                UNROLL
-                for (size_t i = 0; i < columns; i++) {
-                    const vec x = vec_set(value[row_bytes[i]]);
-                    UNROLL
-                    for (size_t v = 0; v < vectors; v++)
-                        acc[i * vectors + v] = vec_fma(x, bv[v], acc[i * vectors + v]);
-                }
-            }
-            const size_t rows = min_size(left, WORD);
-            bytes += rows * CHUNK;
-            b += rows * ldb;
-            left -= rows;
-        }
-        /* As in gemm_tile_body.h: of two shards merged with each other, only the lower one needs
-         * its +0.0f. */
-        if (merges == 0 || !lower_is_shard) {
-            UNROLL
-            for (size_t x = 0; x < accumulators; x++)
-                acc[x] = vec_add(acc[x], vec_zero());
-        }
-        lower_is_shard = merges == 0;
-        assert(depth >= merges);
-        for (; merges > 0; merges--) {
+        const size_t rows = shards->row[s + 1] - shards->row[s];
+        bool here = rows > 0;
+        if (here)
+            sum_shard(t, columns, vectors, last, rows, &masks, &bytes, &b, acc);
+        pending = here;
+        for (size_t merges = shards->merges[s]; merges > 0; merges--) {
+            assert(depth > 0);
             depth--;
-            UNROLL
-            for (size_t x = 0; x < accumulators; x++)
-                acc[x] = vec_add(stack[depth][x], acc[x]);
+            const bool lower = present >> depth & 1;
+            if (lower && here) {
+                if (pending && !(settled >> depth & 1))
+                    add_zero(accumulators, acc);
+                UNROLL
+                for (size_t x = 0; x < accumulators; x++)
+                    acc[x] = vec_add(stack[depth][x], acc[x]);
+                pending = false;
+            } else if (lower) { /* stack + 0 */
+                UNROLL
+                for (size_t x = 0; x < accumulators; x++)
+                    acc[x] = stack[depth][x];
+                here = pending = true;
+            } else { /* 0 + acc */
+                pending = here;
+            }
         }
         if (s + 1 == shards->count)
             break;
         assert(depth + 1 < PT_MAX_SHARD_DEPTH);
-        UNROLL
-        for (size_t x = 0; x < accumulators; x++)
-            stack[depth][x] = acc[x];
+        present &= ~(1u << depth);
+        settled &= ~(1u << depth);
+        if (here) {
+            if (pending)
+                add_zero(accumulators, acc);
+            UNROLL
+            for (size_t x = 0; x < accumulators; x++)
+                stack[depth][x] = acc[x];
+            present |= 1u << depth;
+            settled |= (unsigned)pending << depth;
+        }
         depth++;
     }
     assert(depth == 0);
+    if (pending)
+        add_zero(accumulators, acc);
     UNROLL
     for (size_t i = 0; i < columns; i++)
         apply_row(t, vectors, last, acc + i * vectors, c + i * t->ldc);
