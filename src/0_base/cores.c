@@ -52,39 +52,67 @@ static size_t cores_in_mask(void) {
     return cores ? cores : 1;
 }
 
-/* The tightest cpu.max ("QUOTA PERIOD" or "max PERIOD") on the way from this process's cgroup (v2)
- * to the root, or cgroup v1's quota; in CPUs, rounded up; 0: no limit. */
-static size_t cgroup_quota(void) {
-    char line[4096] = "", path[4200], value[128];
-    size_t limit = 0;
+/* This process's cgroup of a controller, as /proc/self/cgroup has it: lines `ID:CONTROLLERS:PATH`.
+ * `controller` "" is cgroup v2. "/" where there is none. */
+static void find_cgroup(const char *controller, char *cgroup, size_t size) {
+    char line[4096];
+    const size_t length = strlen(controller);
     FILE *file = fopen("/proc/self/cgroup", "r");
-    char cgroup[4000] = "/";
-    while (file && fgets(line, sizeof line, file))
-        if (strncmp(line, "0::", 3) == 0)
-            snprintf(cgroup, sizeof cgroup, "%.*s", (int)strcspn(line + 3, "\n"), line + 3);
+    snprintf(cgroup, size, "/");
+    while (file && fgets(line, sizeof line, file)) {
+        char *list = strchr(line, ':'), *path = list ? strchr(list + 1, ':') : NULL;
+        bool found = path && path == list + 1 && length == 0;
+        for (char *at = list + 1; path && at < path && length > 0; at += strcspn(at, ",:") + 1)
+            found = found || (strncmp(at, controller, length) == 0 && strchr(",:", at[length]));
+        if (found)
+            snprintf(cgroup, size, "%.*s", (int)strcspn(path + 1, "\n"), path + 1);
+    }
     if (file)
         fclose(file);
+}
+
+/* CPUs that one cgroup's files allow, rounded up; 0: no limit. v2: cpu.max ("QUOTA PERIOD" or "max
+ * PERIOD"); v1: a file each. */
+static size_t quota_of(const char *folder, bool v2) {
+    char path[4300], value[128], period_text[128];
+    long long quota = 0, period = 0;
+    if (v2) {
+        snprintf(path, sizeof path, "%s/cpu.max", folder);
+        if (!read_line(path, value, sizeof value) ||
+            sscanf(value, "%lld %lld", &quota, &period) != 2)
+            return 0;
+    } else {
+        snprintf(path, sizeof path, "%s/cpu.cfs_quota_us", folder);
+        if (!read_line(path, value, sizeof value))
+            return 0;
+        snprintf(path, sizeof path, "%s/cpu.cfs_period_us", folder);
+        if (!read_line(path, period_text, sizeof period_text))
+            return 0;
+        quota = atoll(value);
+        period = atoll(period_text);
+    }
+    return quota > 0 && period > 0 ? (size_t)((quota + period - 1) / period) : 0;
+}
+
+/* The tightest limit on the way from this process's cgroup to the root of the hierarchy. */
+static size_t tightest_quota(const char *root, const char *controller, bool v2) {
+    char cgroup[4000], folder[4200];
+    size_t limit = 0;
+    find_cgroup(controller, cgroup, sizeof cgroup);
     for (;;) {
-        long long quota, period;
-        snprintf(path, sizeof path, "/sys/fs/cgroup%s/cpu.max", strcmp(cgroup, "/") ? cgroup : "");
-        if (read_line(path, value, sizeof value) &&
-            sscanf(value, "%lld %lld", &quota, &period) == 2 && quota > 0 && period > 0) {
-            size_t cpus = (size_t)((quota + period - 1) / period);
-            limit = limit == 0 || cpus < limit ? cpus : limit;
-        }
+        snprintf(folder, sizeof folder, "%s%s", root, strcmp(cgroup, "/") ? cgroup : "");
+        const size_t cpus = quota_of(folder, v2);
+        limit = cpus && (limit == 0 || cpus < limit) ? cpus : limit;
         char *slash = strrchr(cgroup, '/');
         if (!slash || strcmp(cgroup, "/") == 0)
-            break;
+            return limit;
         slash[slash == cgroup] = '\0';
     }
-    char period_text[128];
-    if (limit == 0 && read_line("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", value, sizeof value) &&
-        read_line("/sys/fs/cgroup/cpu/cpu.cfs_period_us", period_text, sizeof period_text)) {
-        long long quota = atoll(value), period = atoll(period_text);
-        if (quota > 0 && period > 0)
-            limit = (size_t)((quota + period - 1) / period);
-    }
-    return limit;
+}
+
+static size_t cgroup_quota(void) {
+    const size_t v2 = tightest_quota("/sys/fs/cgroup", "", true);
+    return v2 ? v2 : tightest_quota("/sys/fs/cgroup/cpu", "cpu", false);
 }
 
 size_t pt_cores_available(void) {

@@ -6,11 +6,12 @@ enum { FIRST_WINDOW = 4, ROUNDS = 3 };
     2e-3                     /* of one trial window on one thread: far longer than waking a thread \
                               */
 #define SETTLED_SECONDS 1.0  /* between trials, which so cost about a percent */
+#define WORD_SECONDS    0.15 /* longer than a quota's period, 0.1 s */
 #define WORTH_IT        0.97 /* more threads must be this much faster to be taken */
 
 static void add(pt_tuner *tuner, size_t threads, pt_schedule schedule) {
     if (tuner->count < PT_MAX_CANDIDATES)
-        tuner->candidate[tuner->count++] = (pt_candidate){threads, schedule, 0};
+        tuner->candidate[tuner->count++] = (pt_candidate){.threads = threads, .schedule = schedule};
 }
 
 const char *pt_schedule_name(pt_schedule schedule) {
@@ -47,21 +48,28 @@ uint64_t pt_tuner_next(const pt_tuner *tuner, uint64_t left) {
     else if (tuner->round < ROUNDS)
         next = tuner->warm ? tuner->window : 1;
     else if (tuner->candidate[tuner->settled].seconds > 0)
-        next = (uint64_t)(SETTLED_SECONDS / tuner->candidate[tuner->settled].seconds) + 1;
+        next = (uint64_t)(WORD_SECONDS / tuner->candidate[tuner->settled].seconds) + 1;
     return next < left ? next : left;
 }
 
+/* What to expect of a candidate that goes on: what it showed in the trial, or less well what it
+ * kept to. */
+static double expected(const pt_candidate *candidate) {
+    return candidate->sustained > candidate->seconds ? candidate->sustained : candidate->seconds;
+}
+
+/* The fastest goes on. */
 static void settle(pt_tuner *tuner) {
     tuner->settled = 0;
-    for (size_t i = 1; i < tuner->count; i++)
-        if (tuner->candidate[i].seconds <
-            tuner->candidate[tuner->settled].seconds *
-                (tuner->candidate[i].threads > tuner->candidate[tuner->settled].threads ? WORTH_IT
-                                                                                        : 1))
+    for (size_t i = 1; i < tuner->count; i++) {
+        const pt_candidate *best = &tuner->candidate[tuner->settled], *c = &tuner->candidate[i];
+        if (expected(c) < expected(best) * (c->threads > best->threads ? WORTH_IT : 1))
             tuner->settled = i;
+    }
     tuner->current = tuner->settled;
     tuner->round = ROUNDS;
-    tuner->settled_seconds = 0;
+    tuner->seconds = 0;
+    tuner->iterations = 0;
 }
 
 /* The next candidate on trial; after the last round the best one stays. */
@@ -70,16 +78,36 @@ static void advance(pt_tuner *tuner) {
     if (++tuner->current < tuner->count)
         return;
     tuner->current = 0;
-    if (++tuner->round == ROUNDS)
+    if (++tuner->round == ROUNDS) {
+        tuner->settled_seconds = 0;
         settle(tuner);
+    }
 }
 
 static void start_trial(pt_tuner *tuner) {
     tuner->current = 0;
     tuner->round = 0;
     tuner->warm = false;
-    for (size_t i = 0; i < tuner->count; i++)
-        tuner->candidate[i].seconds = 0;
+    for (size_t i = 0; i < tuner->count; i++) {
+        pt_candidate *c = &tuner->candidate[i];
+        if (i != tuner->settled) /* what it could not keep long ago, it may now */
+            c->sustained = (c->sustained + c->seconds) / 2;
+        c->seconds = 0;
+    }
+}
+
+/* The one that goes on has trained so much more. */
+static void hold_to_word(pt_tuner *tuner, uint64_t iterations, double seconds) {
+    pt_candidate *settled = &tuner->candidate[tuner->settled];
+    tuner->settled_seconds += seconds;
+    tuner->seconds += seconds;
+    tuner->iterations += iterations;
+    if (tuner->seconds >= WORD_SECONDS) {
+        settled->sustained = tuner->seconds / (double)tuner->iterations;
+        settle(tuner);
+    }
+    if (tuner->settled_seconds >= SETTLED_SECONDS)
+        start_trial(tuner);
 }
 
 void pt_tuner_note(pt_tuner *tuner, uint64_t iterations, double seconds) {
@@ -99,7 +127,7 @@ void pt_tuner_note(pt_tuner *tuner, uint64_t iterations, double seconds) {
         if (candidate->seconds == 0 || each < candidate->seconds)
             candidate->seconds = each;
         advance(tuner);
-    } else if ((tuner->settled_seconds += seconds) >= SETTLED_SECONDS) {
-        start_trial(tuner);
+    } else {
+        hold_to_word(tuner, iterations, seconds);
     }
 }

@@ -2,8 +2,10 @@
  *
  * Since neither changes a bit of the result, training itself is the benchmark: short windows of
  * iterations run on each candidate in turn, the fastest goes on, and now and then it is asked
- * again, because a neighbour process may have come or gone. Nothing is measured before or beside
- * training.
+ * again, because a neighbour process may have come or gone. Short windows are blind to what happens
+ * less often than they last: a quota that is used up, a neighbour's time slices. So the one that goes
+ * on is held to its word, and another may take over where it keeps it less well than that one
+ * promised. Nothing is measured before or beside training.
  */
 #ifndef PT_TRAIN_TUNER_H
 #define PT_TRAIN_TUNER_H
@@ -18,6 +20,7 @@ typedef struct pt_candidate {
     size_t threads;
     pt_schedule schedule; /* never AUTO */
     double seconds;       /* of an iteration: the best window of the last trial */
+    double sustained;     /* of an iteration, when last it went on; 0: not yet */
 } pt_candidate;
 
 enum { PT_MAX_CANDIDATES = 48 };
@@ -31,6 +34,8 @@ typedef struct pt_tuner {
     int round;              /* of a trial: 0 .. ROUNDS - 1; ROUNDS: settled */
     bool warm;              /* the next window is timed; else it only wakes the threads */
     double settled_seconds; /* trained since the last trial */
+    double seconds;         /* and since the one that goes on was last held to its word */
+    uint64_t iterations;
 } pt_tuner;
 
 /* Candidates from what the config fixes: 1, 2, 4, ... up to `most` threads for auto, and for a
