@@ -296,6 +296,10 @@ static void sparse_tn(size_t begin, size_t end, size_t n, const pt_shards *shard
     float *panel = (float *)(void *)(behind + align_up(block / CHUNK * WORD * sizeof *bits));
     const bool pack = n > TILE_VECTORS * LANES && ldb % TN_PACK_STRIDE == 0;
     b += first * ldb;
+    if (n <= TILE_VECTORS * LANES) /* the first tile asks for all of B, one wait after the other */
+        for (size_t r = 0; r < rows; r++)
+            for (size_t j = 0; j < n; j += TN_LINE)
+                __builtin_prefetch(b + r * ldb + j);
     for (size_t from = begin; from < end; from += block) {
         const size_t to = min_size(from + block, end);
         prepare_tiles(shards, a, from, to, words, chunks, masks, bits);

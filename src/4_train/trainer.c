@@ -151,11 +151,13 @@ static pt_status build(pt_trainer *t, pt_error *err) {
     if ((status = pt_trainer_make_lists(t, err)) != PT_OK)
         return status;
     pt_tuner_init(&t->tuner, config, t->threads, schedules_worth_trying(t));
-    /* A loader wins where a core is left over, and where fetching is work: lists are only drawn. */
+    /* A loader wins where a core is left over, and where fetching is work: lists are only drawn, and
+     * a small mini-batch is fetched sooner than handed over. */
+    const size_t floats = config->train.batch_size * t->dataset->columns;
     t->use_loader =
         config->parallel.loader == PT_SWITCH_ON ||
         (config->parallel.loader == PT_SWITCH_AUTO && config->parallel.threads &&
-         config->parallel.threads < pt_cores_available() && t->dataset->columns > 0 && !t->sparse);
+         config->parallel.threads < pt_cores_available() && floats >= LOADER_FLOATS && !t->sparse);
     if ((status = make_buffers(t, err)) != PT_OK)
         return status;
     pt_graph_initialize(t->graph, config->train.seed, t->params);

@@ -22,6 +22,7 @@ enum {
     PT_COLUMNS_EACH = 128,     /* of a layer, to be worth splitting by columns, per worker */
     PT_RELAY_BLOCKS = 4,       /* of rows, per worker, in the relay schedule */
     SLICE_FLOATS = 256 * 1024, /* of a gradient before it is applied: 1 MiB, within L2 */
+    LOADER_FLOATS = 16 * 1024, /* of a mini-batch, from which on loader = auto may use one */
     LOSS_CAPACITY = 65536      /* iterations of one parallel region */
 };
 

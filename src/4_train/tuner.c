@@ -3,11 +3,16 @@
 
 enum { FIRST_WINDOW = 4, ROUNDS = 3 };
 #define WINDOW_SECONDS                                                                             \
-    2e-3                     /* of one trial window on one thread: far longer than waking a thread \
+    2e-3 /* of one trial window on one thread: far longer than waking a thread \
                               */
-#define SETTLED_SECONDS 1.0  /* between trials, which so cost about a percent */
-#define WORD_SECONDS    0.15 /* longer than a quota's period, 0.1 s */
-#define WORTH_IT        0.97 /* more threads must be this much faster to be taken */
+/* Seconds between trials, which cost about 0.02: doubled when nothing has changed. */
+#define LEAST_PATIENCE 1.0
+#define MOST_PATIENCE  8.0
+/* After which the one that goes on is held to its word: longer than a quota's period, 0.1 s; at first
+ * sooner, several time slices of a neighbour. */
+#define WORD_SECONDS       0.15
+#define FIRST_WORD_SECONDS 0.03
+#define WORTH_IT           0.97 /* more threads must be this much faster to be taken */
 
 static void add(pt_tuner *tuner, size_t threads, pt_schedule schedule) {
     if (tuner->count < PT_MAX_CANDIDATES)
@@ -39,6 +44,10 @@ void pt_tuner_init(pt_tuner *tuner, const pt_config *config, size_t most, unsign
         tuner->round = ROUNDS;
 }
 
+static double word_seconds(const pt_tuner *tuner) {
+    return tuner->settled_seconds < WORD_SECONDS ? FIRST_WORD_SECONDS : WORD_SECONDS;
+}
+
 uint64_t pt_tuner_next(const pt_tuner *tuner, uint64_t left) {
     uint64_t next = left;
     if (tuner->count == 1)
@@ -48,7 +57,7 @@ uint64_t pt_tuner_next(const pt_tuner *tuner, uint64_t left) {
     else if (tuner->round < ROUNDS)
         next = tuner->warm ? tuner->window : 1;
     else if (tuner->candidate[tuner->settled].seconds > 0)
-        next = (uint64_t)(WORD_SECONDS / tuner->candidate[tuner->settled].seconds) + 1;
+        next = (uint64_t)(word_seconds(tuner) / tuner->candidate[tuner->settled].seconds) + 1;
     return next < left ? next : left;
 }
 
@@ -79,8 +88,14 @@ static void advance(pt_tuner *tuner) {
         return;
     tuner->current = 0;
     if (++tuner->round == ROUNDS) {
-        tuner->settled_seconds = 0;
+        const size_t before = tuner->settled;
         settle(tuner);
+        tuner->settled_seconds = 0;
+        tuner->patience *= 2;
+        if (tuner->settled != before || tuner->patience < LEAST_PATIENCE)
+            tuner->patience = LEAST_PATIENCE;
+        if (tuner->patience > MOST_PATIENCE)
+            tuner->patience = MOST_PATIENCE;
     }
 }
 
@@ -102,11 +117,19 @@ static void hold_to_word(pt_tuner *tuner, uint64_t iterations, double seconds) {
     tuner->settled_seconds += seconds;
     tuner->seconds += seconds;
     tuner->iterations += iterations;
-    if (tuner->seconds >= WORD_SECONDS) {
+    if (tuner->seconds >= word_seconds(tuner)) {
         settled->sustained = tuner->seconds / (double)tuner->iterations;
+        /* What it could not keep, for want of processors, others of so many threads cannot either. */
+        const double broken = settled->sustained / settled->seconds;
+        for (size_t i = 0; i < tuner->count; i++) {
+            pt_candidate *c = &tuner->candidate[i];
+            if (c->threads >= settled->threads && c->threads > 1 &&
+                c->sustained < c->seconds * broken)
+                c->sustained = c->seconds * broken;
+        }
         settle(tuner);
     }
-    if (tuner->settled_seconds >= SETTLED_SECONDS)
+    if (tuner->settled_seconds >= tuner->patience)
         start_trial(tuner);
 }
 

@@ -34,6 +34,7 @@ typedef struct pt_tuner {
     int round;              /* of a trial: 0 .. ROUNDS - 1; ROUNDS: settled */
     bool warm;              /* the next window is timed; else it only wakes the threads */
     double settled_seconds; /* trained since the last trial */
+    double patience;        /* seconds until the next */
     double seconds;         /* and since the one that goes on was last held to its word */
     uint64_t iterations;
 } pt_tuner;

@@ -135,10 +135,35 @@ static void wait_for_stage(pt_seat *seat, size_t block, unsigned stage) {
     pt_profile_add(seat->tape.profile, PT_PHASE_BARRIER, 0, time);
 }
 
+/* Asks for rows [begin, end) of a node's values or gradients, which another core may hold, before they
+ * are written one after the other. */
+static void prefetch_rows(float *values, const pt_node *node, size_t begin, size_t end) {
+    for (float *at = values + begin * node->ld; at < values + end * node->ld; at += PT_ROW_ALIGN)
+        __builtin_prefetch(at, 1);
+}
+
+/* What the relay writes of a block. */
+static void prefetch_relayed(const pt_seat *seat, size_t block) {
+    const pt_region *r = seat->region;
+    const pt_graph *graph = r->trainer->graph;
+    size_t begin, end;
+    if (block >= r->blocks)
+        return;
+    pt_partition(r->trainer->batch.rows, 1, block, r->blocks, &begin, &end);
+    for (size_t i = 1; i < graph->node_count; i++)
+        if (pt_is_relayed(r->trainer, &graph->nodes[i]))
+            prefetch_rows(seat->tape.value[i], &graph->nodes[i], begin, end);
+}
+
 /* All of the graph that is not relayed, for rows [begin, end). */
 static void walk_on(pt_seat *seat, const pt_batch *batch, size_t begin, size_t end) {
     pt_trainer *t = seat->region->trainer;
     const pt_graph *graph = t->graph;
+    for (size_t i = 1; i < graph->node_count; i++)
+        if (seat->tape.gradient[i])
+            prefetch_rows(seat->tape.gradient[i], &graph->nodes[i], begin, end);
+    for (size_t i = 1; i < graph->node_count; i++)
+        prefetch_rows(seat->tape.value[i], &graph->nodes[i], begin, end);
     for (size_t i = 1; i < graph->node_count; i++) {
         const pt_tile tile = {begin, end, 0, graph->nodes[i].cols};
         if (!pt_is_relayed(t, &graph->nodes[i]))
@@ -161,6 +186,11 @@ static void walk_relay(pt_seat *seat, const pt_batch *batch, uint64_t step) {
     for (size_t b = 0; b < r->blocks; b++) {
         pt_partition(t->batch.rows, 1, b, r->blocks, &begin, &end);
         wait_for_stage(seat, b, mine);
+        /* A block is taken over whole; the first worker, who waits for nobody, asks one ahead. */
+        if (seat->worker > 0 || b == 0)
+            prefetch_relayed(seat, b);
+        if (seat->worker == 0)
+            prefetch_relayed(seat, b + 1);
         for (size_t i = 1; i < graph->node_count; i++) {
             const pt_node *node = &graph->nodes[i];
             const pt_tile tile = {begin, end, 0, node->cols};
