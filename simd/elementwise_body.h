@@ -70,6 +70,30 @@ void KERNEL(tanh_backward)(size_t n, const float *y, const float *dy, float *dx)
     map_binary(n, y, dy, dx, tanh_gradient);
 }
 
+V16_INLINE v16 gelu_gradient(v16 x, v16 dy) {
+    return v16_mul(dy, v16_gelu_slope(x));
+}
+
+V16_INLINE v16 silu_gradient(v16 x, v16 dy) {
+    return v16_mul(dy, v16_silu_slope(x));
+}
+
+void KERNEL(gelu_forward)(size_t n, const float *x, float *y) {
+    map_unary(n, x, y, v16_gelu);
+}
+
+void KERNEL(gelu_backward)(size_t n, const float *x, const float *dy, float *dx) {
+    map_binary(n, x, dy, dx, gelu_gradient);
+}
+
+void KERNEL(silu_forward)(size_t n, const float *x, float *y) {
+    map_unary(n, x, y, v16_silu);
+}
+
+void KERNEL(silu_backward)(size_t n, const float *x, const float *dy, float *dx) {
+    map_binary(n, x, dy, dx, silu_gradient);
+}
+
 void KERNEL(exp_forward)(size_t n, const float *x, float *y) {
     map_unary(n, x, y, v16_exp);
 }

@@ -13,11 +13,15 @@
     X(UNARY, relu_forward)                                                                         \
     X(UNARY, sigmoid_forward)                                                                      \
     X(UNARY, tanh_forward)                                                                         \
+    X(UNARY, gelu_forward)                                                                         \
+    X(UNARY, silu_forward)                                                                         \
     X(UNARY, exp_forward)                                                                          \
     X(UNARY, log_forward)                                                                          \
     X(BACKWARD, relu_backward)                                                                     \
     X(BACKWARD, sigmoid_backward)                                                                  \
     X(BACKWARD, tanh_backward)                                                                     \
+    X(BACKWARD, gelu_backward)                                                                     \
+    X(BACKWARD, silu_backward)                                                                     \
     X(BINARY, add)                                                                                 \
     X(BINARY, multiply)                                                                            \
     X(SCALED, scale)                                                                               \

@@ -127,6 +127,12 @@ typedef struct pt_kernels {
     void (*tanh_forward)(size_t n, const float *x, float *y);
     /* dy fma(-y, y, 1) */
     void (*tanh_backward)(size_t n, const float *y, const float *dy, float *dx);
+    void (*gelu_forward)(size_t n, const float *x, float *y); /* x Phi(x), Phi of the normal law */
+    /* dy (Phi(x) + x phi(x)): of the input x, not of y */
+    void (*gelu_backward)(size_t n, const float *x, const float *dy, float *dx);
+    void (*silu_forward)(size_t n, const float *x, float *y); /* x sigmoid(x) */
+    /* dy sigmoid(x) (1 + x sigmoid(-x)): of the input x, not of y */
+    void (*silu_backward)(size_t n, const float *x, const float *dy, float *dx);
     void (*exp_forward)(size_t n, const float *x, float *y); /* 0 below -87.3, inf above 88.7 */
     void (*log_forward)(size_t n, const float *x, float *y); /* x <= 0: -inf for 0, NaN below */
     void (*add)(size_t n, const float *a, const float *b, float *y);      /* y = a + b */

@@ -42,6 +42,26 @@ void pt_tanh_backward_scalar(size_t n, const float *y, const float *dy, float *d
         dx[i] = dy[i] * fmaf(pt_negate(y[i]), y[i], 1.0f);
 }
 
+void pt_gelu_forward_scalar(size_t n, const float *x, float *y) {
+    for (size_t i = 0; i < n; i++)
+        y[i] = pt_gelu(x[i]);
+}
+
+void pt_gelu_backward_scalar(size_t n, const float *x, const float *dy, float *dx) {
+    for (size_t i = 0; i < n; i++)
+        dx[i] = dy[i] * pt_gelu_slope(x[i]);
+}
+
+void pt_silu_forward_scalar(size_t n, const float *x, float *y) {
+    for (size_t i = 0; i < n; i++)
+        y[i] = pt_silu(x[i]);
+}
+
+void pt_silu_backward_scalar(size_t n, const float *x, const float *dy, float *dx) {
+    for (size_t i = 0; i < n; i++)
+        dx[i] = dy[i] * pt_silu_slope(x[i]);
+}
+
 void pt_exp_forward_scalar(size_t n, const float *x, float *y) {
     for (size_t i = 0; i < n; i++)
         y[i] = pt_exp(x[i]);

@@ -1,4 +1,4 @@
-/* math_vector.h: exp, log, sigmoid and tanh of 16 floats.
+/* math_vector.h: exp, log, sigmoid, silu, gelu and tanh of 16 floats.
  *
  * The formulas, bounds and errors are those of math_scalar.h, operation by operation. Needs the v16
  * of vector_avx2.h or vector_avx512.h, included first.
@@ -44,14 +44,71 @@ V16_INLINE v16 v16_sigmoid(v16 x) {
     return v16_div(one, v16_fma(exp_r, v16_power_of_2(n), one));
 }
 
-V16_INLINE v16 v16_tanh(v16 x) {
-    v16 z = v16_max(v16_set1(PT_TANH_LOWEST), v16_mul(v16_set1(-2.0f), v16_abs(x)));
-    v16 r;
+V16_INLINE v16 v16_silu(v16 x) {
+    v16 cut = v16_max(v16_set1(-PT_SIGMOID_HIGHEST), x);
+    v16 z = v16_max(v16_set1(PT_SIGMOID_LOWEST), v16_negate(cut));
+    v16 r, one = v16_set1(1.0f);
     v16 n = v16_reduce_exp(z, &r);
-    v16 exp_r_minus_1 = v16_fma(v16_mul(v16_exp_polynomial(r), r), r, r);
-    v16 power = v16_power_of_2(n);
-    v16 u = v16_fma(power, exp_r_minus_1, v16_sub(power, v16_set1(1.0f)));
-    return v16_copy_sign(v16_div(u, v16_add(u, v16_set1(2.0f))), x);
+    v16 exp_r = v16_fma(v16_fma(v16_exp_polynomial(r), r, one), r, one);
+    return v16_div(cut, v16_fma(exp_r, v16_power_of_2(n), one));
+}
+
+V16_INLINE v16 v16_silu_slope(v16 x) {
+    v16 z = v16_max(v16_set1(PT_SIGMOID_LOWEST), v16_negate(x));
+    z = v16_min(v16_set1(PT_SILU_HIGHEST), z);
+    v16 r, one = v16_set1(1.0f);
+    v16 n = v16_reduce_exp(z, &r);
+    v16 exp_r = v16_fma(v16_fma(v16_exp_polynomial(r), r, one), r, one);
+    v16 e = v16_mul(exp_r, v16_power_of_2(n));
+    v16 s = v16_div(one, v16_add(one, e));
+    return v16_mul(s, v16_fma(v16_negate(z), v16_mul(e, s), one));
+}
+
+V16_INLINE v16 v16_gaussian(v16 a, v16 *mills) {
+    v16 one = v16_set1(1.0f), half = v16_set1(-0.5f), r;
+    v16 square = v16_mul(a, a);
+    v16 square_low = v16_fma(a, a, v16_negate(square));
+    v16 n = v16_reduce_exp(v16_mul(half, square), &r);
+    r = v16_fma(half, square_low, r);
+    v16 exp_r = v16_fma(v16_fma(v16_exp_polynomial(r), r, one), r, one);
+    v16 p = v16_fma(v16_set1(PT_MILLS_P4), a, v16_set1(PT_MILLS_P3));
+    p = v16_fma(p, a, v16_set1(PT_MILLS_P2));
+    p = v16_fma(p, a, v16_set1(PT_MILLS_P1));
+    p = v16_fma(p, a, v16_set1(PT_MILLS_P0));
+    v16 q = v16_fma(v16_set1(PT_MILLS_Q5), a, v16_set1(PT_MILLS_Q4));
+    q = v16_fma(q, a, v16_set1(PT_MILLS_Q3));
+    q = v16_fma(q, a, v16_set1(PT_MILLS_Q2));
+    q = v16_fma(q, a, v16_set1(PT_MILLS_Q1));
+    q = v16_fma(q, a, one);
+    *mills = v16_div(p, q);
+    return v16_mul(exp_r, v16_power_of_2(n));
+}
+
+V16_INLINE v16 v16_gelu(v16 x) {
+    v16 mills, a = v16_min(v16_set1(PT_GELU_HIGHEST), v16_abs(x));
+    v16 e = v16_gaussian(a, &mills);
+    return v16_fma(v16_negate(v16_mul(a, e)), mills, v16_max(x, v16_set1(0.0f)));
+}
+
+V16_INLINE v16 v16_gelu_slope(v16 x) {
+    v16 mills, a = v16_min(v16_set1(PT_GELU_HIGHEST), v16_abs(x));
+    v16 e = v16_gaussian(a, &mills);
+    v16 w = v16_fma(v16_set1(-PT_1_OVER_SQRT_2PI), a, mills);
+    return v16_select(v16_less(v16_set1(0.0f), x), v16_fma(v16_negate(e), w, v16_set1(1.0f)),
+                      v16_mul(e, w));
+}
+
+V16_INLINE v16 v16_tanh(v16 x) {
+    v16 a = v16_min(v16_set1(PT_TANH_HIGHEST), v16_abs(x));
+    v16_index i = v16_tanh_interval(v16_max(v16_set1(PT_TANH_FIRST), a));
+    v16_mask first = v16_less(a, v16_set1(PT_TANH_SECOND));
+    v16 t = v16_sub(a, v16_lookup(pt_tanh_center, i));
+    v16 v = v16_select(first, v16_mul(t, t), t);
+    v16 p = v16_lookup(pt_tanh_table[PT_TANH_DEGREE], i);
+    for (int k = PT_TANH_DEGREE - 1; k > 0; k--)
+        p = v16_fma(p, v, v16_lookup(pt_tanh_table[k], i));
+    v16 y = v16_fma(t, p, v16_select(first, a, v16_lookup(pt_tanh_table[0], i)));
+    return v16_copy_sign(y, x);
 }
 
 V16_INLINE v16 v16_log(v16 x) {

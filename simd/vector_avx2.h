@@ -182,6 +182,28 @@ V16_INLINE v16 v16_split(v16 x, v16 *m) {
     return (v16){v16_half_split(x.low, &m->low), v16_half_split(x.high, &m->high)};
 }
 
+/* ---- tables of eight ---- */
+
+typedef struct v16_index {
+    __m256i low, high;
+} v16_index;
+
+V16_INLINE __m256i v16_half_tanh_interval(__m256 a) {
+    __m256i first = _mm256_set1_epi32((int)PT_TANH_FIRST_BITS);
+    return _mm256_srli_epi32(_mm256_sub_epi32(_mm256_castps_si256(a), first),
+                             PT_TANH_INTERVAL_SHIFT);
+}
+
+V16_INLINE v16_index v16_tanh_interval(v16 a) {
+    return (v16_index){v16_half_tanh_interval(a.low), v16_half_tanh_interval(a.high)};
+}
+
+V16_INLINE v16 v16_lookup(const float table[8], v16_index i) {
+    __m256 entries = _mm256_loadu_ps(table);
+    return (v16){_mm256_permutevar8x32_ps(entries, i.low),
+                 _mm256_permutevar8x32_ps(entries, i.high)};
+}
+
 /* ---- across lanes ---- */
 
 V16_INLINE float v16_sum_lanes(v16 x) {

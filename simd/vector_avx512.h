@@ -158,6 +158,22 @@ V16_INLINE v16 v16_split(v16 x, v16 *m) {
     return _mm512_cvtepi32_ps(_mm512_srai_epi32(offset, PT_MANTISSA_BITS));
 }
 
+/* ---- tables of eight ---- */
+
+typedef __m512i v16_index;
+
+/* The number of a's interval, for a >= PT_TANH_FIRST; see pt_tanh_table. */
+V16_INLINE v16_index v16_tanh_interval(v16 a) {
+    __m512i first = _mm512_set1_epi32((int)PT_TANH_FIRST_BITS);
+    return _mm512_srli_epi32(_mm512_sub_epi32(_mm512_castps_si512(a), first),
+                             PT_TANH_INTERVAL_SHIFT);
+}
+
+/* table[i % 8] */
+V16_INLINE v16 v16_lookup(const float table[8], v16_index i) {
+    return _mm512_permutexvar_ps(i, _mm512_broadcast_f32x8(_mm256_loadu_ps(table)));
+}
+
 /* ---- across lanes ---- */
 
 /* The reduction tree of kernels.h: lane l += l+8, += l+4, += l+2, += l+1. */

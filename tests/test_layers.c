@@ -27,6 +27,8 @@ static const struct layer_check {
     {"sigmoid", "[layer.a]\ntype = affine\nunits = 18\ninit = normal(1)\n"
                 "[layer.b]\ntype = sigmoid\n"},
     {"tanh", "[layer.a]\ntype = affine\nunits = 18\ninit = normal(1)\n[layer.b]\ntype = tanh\n"},
+    {"gelu", "[layer.a]\ntype = affine\nunits = 18\ninit = normal(1)\n[layer.b]\ntype = gelu\n"},
+    {"silu", "[layer.a]\ntype = affine\nunits = 18\ninit = normal(1)\n[layer.b]\ntype = silu\n"},
     {"identity", "[layer.a]\ntype = affine\nunits = 7\ninit = normal(0.5)\n"
                  "[layer.b]\ntype = identity\n"},
     {"softmax", "[layer.a]\ntype = affine\nunits = 18\ninit = normal(1)\n"
@@ -244,6 +246,12 @@ TEST(layers, outputs_are_those_of_the_formulas) {
     check_near(BIAS("0, 0") "[layer.y]\ntype = tanh\ninput = data\n"
                             "[layer.s]\ntype = add\ninput = y, b\n",
                tanh(0.5), tanh(-2));
+    check_near(BIAS("0, 0") "[layer.y]\ntype = gelu\ninput = data\n"
+                            "[layer.s]\ntype = add\ninput = y, b\n",
+               0.25 * erfc(-0.5 * sqrt(0.5)), -erfc(2 * sqrt(0.5)));
+    check_near(BIAS("0, 0") "[layer.y]\ntype = silu\ninput = data\n"
+                            "[layer.s]\ntype = add\ninput = y, b\n",
+               0.5 / (1 + exp(-0.5)), -2 / (1 + exp(2)));
     check_near(BIAS("0, 0") "[layer.y]\ntype = identity\ninput = data\n"
                             "[layer.s]\ntype = add\ninput = y, b\n",
                0.5, -2);

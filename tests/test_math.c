@@ -1,5 +1,5 @@
-/* test_math.c: accuracy, limits and monotony of exp, log, sigmoid and tanh, on every instruction
- * set.
+/* test_math.c: accuracy, limits and monotony of exp, log, sigmoid, tanh, gelu and silu, on every
+ * instruction set.
  *
  * Errors are counted in units in the last place of the exact result, against long double libm,
  * which the floating-point environment of the kernels does not touch. Arguments below the normal
@@ -33,20 +33,31 @@ typedef struct function {
     size_t member; /* offset of the kernel in pt_kernels */
     long double (*exact)(long double x);
     double largest_error; /* ulp, as math_scalar.h states it */
+    float lowest;         /* the error counts from here on */
 } function;
 
 static long double exact_sigmoid(long double x) {
     return 1 / (1 + expl(-x));
 }
 
+static long double exact_gelu(long double x) {
+    return 0.5L * x * erfcl(-x * 0.707106781186547524400844362104849039L);
+}
+
+static long double exact_silu(long double x) {
+    return x / (1 + expl(-x));
+}
+
 static const function functions[] = {
-    {"exp", offsetof(pt_kernels, exp_forward), expl, 0.90},
-    {"log", offsetof(pt_kernels, log_forward), logl, 0.82},
-    {"sigmoid", offsetof(pt_kernels, sigmoid_forward), exact_sigmoid, 2.49},
-    {"tanh", offsetof(pt_kernels, tanh_forward), tanhl, 2.50},
+    {"exp", offsetof(pt_kernels, exp_forward), expl, 0.90, -INFINITY},
+    {"log", offsetof(pt_kernels, log_forward), logl, 0.82, -INFINITY},
+    {"sigmoid", offsetof(pt_kernels, sigmoid_forward), exact_sigmoid, 2.49, -INFINITY},
+    {"tanh", offsetof(pt_kernels, tanh_forward), tanhl, 0.80, -INFINITY},
+    {"gelu", offsetof(pt_kernels, gelu_forward), exact_gelu, 4.60, -INFINITY},
+    {"silu", offsetof(pt_kernels, silu_forward), exact_silu, 3.50, -87.0f}, /* then, to -0 */
 };
 
-enum { EXP, LOG, SIGMOID, TANH, FUNCTIONS };
+enum { EXP, LOG, SIGMOID, TANH, GELU, SILU, FUNCTIONS };
 
 static unary kernel_of(const pt_kernels *kernels, const function *f) {
     unary kernel;
@@ -86,7 +97,7 @@ static void check_accuracy(const pt_kernels *kernels, const function *f) {
         size_t n = 0;
         for (; n < BLOCK && bits < UINT64_C(1) << 32; bits += STRIDE) {
             float value = float_from((uint32_t)bits);
-            if (!(fabsf(value) < FLT_MIN)) /* NaN stays */
+            if (!(fabsf(value) < FLT_MIN || value < f->lowest)) /* NaN stays */
                 x[n++] = value;
         }
         unsigned previous = pt_float_environment_enter();
@@ -101,7 +112,7 @@ static void check_accuracy(const pt_kernels *kernels, const function *f) {
         }
         cases += n;
     }
-    CHECK(cases > 4000000);
+    CHECK(cases > (isinf(f->lowest) ? 4000000 : 3000000));
     CHECK_MSG(worst <= f->largest_error, "%s on %s is off by %.3f ulp at %a", f->name, kernels->isa,
               worst, (double)worst_at);
     CHECK_MSG(worst > 0.5, "%s: an error of %.3f ulp is too good to be measured", f->name, worst);
@@ -122,6 +133,34 @@ TEST(math, sigmoid_accuracy) {
 
 TEST(math, tanh_accuracy) {
     check_accuracy(pt_kernels_get(PT_ISA_AUTO), &functions[TANH]);
+}
+
+TEST(math, gelu_accuracy) {
+    check_accuracy(pt_kernels_get(PT_ISA_AUTO), &functions[GELU]);
+}
+
+TEST(math, silu_accuracy) {
+    check_accuracy(pt_kernels_get(PT_ISA_AUTO), &functions[SILU]);
+}
+
+/* The derivatives, which cross zero, in units of 2^-24, the last place just below 1. */
+TEST(math, derivatives_of_gelu_and_silu) {
+    const pt_kernels *kernels = pt_kernels_get(PT_ISA_AUTO);
+    double worst_gelu = 0, worst_silu = 0;
+    unsigned previous = pt_float_environment_enter();
+    for (int i = -100000; i <= 100000; i++) {
+        const float x = (float)i * 1.1e-3f, dy = 1;
+        const double z = (double)x, s = 1 / (1 + exp(-z));
+        float gelu, silu;
+        kernels->gelu_backward(1, &x, &dy, &gelu);
+        kernels->silu_backward(1, &x, &dy, &silu);
+        double exact = 0.5 * erfc(-z * sqrt(0.5)) + z * exp(-0.5 * z * z) * 0.39894228040143267794;
+        worst_gelu = fmax(worst_gelu, fabs((double)gelu - exact) * 0x1p24);
+        worst_silu = fmax(worst_silu, fabs((double)silu - s * (1 + z / (1 + exp(z)))) * 0x1p24);
+    }
+    pt_float_environment_leave(previous);
+    CHECK_MSG(worst_gelu > 0.5 && worst_gelu <= 4, "gelu: %.3f", worst_gelu);
+    CHECK_MSG(worst_silu > 0.5 && worst_silu <= 4, "silu: %.3f", worst_silu);
 }
 
 /* The same bits on every instruction set over the same stride of all floats. */
@@ -207,6 +246,25 @@ TEST(math, limits_and_special_values) {
         CHECK_VALUE(TANH, -INFINITY, -1.0f);
         CHECK_VALUE(TANH, FLT_MAX, 1.0f);
         CHECK_VALUE(TANH, -FLT_MAX, -1.0f);
+
+        for (int which = GELU; which <= SILU; which++) {
+            CHECK_VALUE(which, INFINITY, INFINITY);
+            CHECK_VALUE(which, FLT_MAX, FLT_MAX);
+            CHECK_VALUE(which, 100.0f, 100.0f);
+            static const float nothing[] = {-INFINITY, -FLT_MAX, -100.0f, -0.0f, 0.0f};
+            for (size_t i = 0; i < 5; i++) /* valgrind does not flush */
+                CHECK(fabsf(value_of(kernels, which, nothing[i])) <= FLT_MIN);
+            CHECK(fabsf(value_of(kernels, which, denormal)) <= FLT_MIN);
+        }
+        const float far[] = {INFINITY, FLT_MAX, -INFINITY, -FLT_MAX, NAN, 0.0f, denormal};
+        const float dy[] = {3, 3, 3, 3, 3, 3, 3}, slope[] = {3, 3, 0, 0, NAN, 1.5f, 1.5f};
+        float dx[7];
+        kernels->gelu_backward(7, far, dy, dx);
+        for (size_t i = 0; i < 7; i++)
+            CHECK(pt_same_float(dx[i], slope[i]) || fabsf(dx[i] - slope[i]) <= FLT_MIN);
+        kernels->silu_backward(7, far, dy, dx);
+        for (size_t i = 0; i < 7; i++)
+            CHECK(pt_same_float(dx[i], slope[i]) || fabsf(dx[i] - slope[i]) <= FLT_MIN);
     }
     pt_float_environment_leave(previous);
 }

@@ -107,7 +107,8 @@ const pt_key pt_keys[] = {
              "starts; 0: all."},
 
     {LAYER(type, type, type_place, 0),
-     TYPE("affine, relu, sigmoid, tanh, identity, softmax, add, mul, flatten or variable"),
+     TYPE("affine, relu, sigmoid, tanh, gelu, silu, identity, softmax, add, mul, flatten or "
+          "variable"),
      .initial = "", .needed = true, .example = "affine", .help = "What the layer computes."},
     {LAYER(input, inputs, input_place, 0), .kind = PT_KEY_NAMES, .initial = "", .example = "; data",
      .help = "The layers this one reads, as `a, b`; `data` is the dataset. Empty: the layer of the "

@@ -23,6 +23,8 @@
     X(relu)                                                                                        \
     X(sigmoid)                                                                                     \
     X(tanh)                                                                                        \
+    X(gelu)                                                                                        \
+    X(silu)                                                                                        \
     X(identity)                                                                                    \
     X(softmax)                                                                                     \
     X(add)                                                                                         \

@@ -1,8 +1,14 @@
-/* layer_activations.c: the elementwise activations, whose backward needs their output only.
+/* layer_activations.c: the elementwise activations. Their backward needs their output, or their
+ * input.
  *
  *   relu     y = max(x, 0)            dx = dy where y > 0, else 0     (Saito, section 5.5.1)
  *   sigmoid  y = 1 / (1 + exp(-x))    dx = dy y (1 - y)               (Saito, section 5.5.2)
  *   tanh     y = tanh(x)              dx = dy (1 - y^2)
+ *   gelu     y = x Phi(x)             dx = dy (Phi(x) + x phi(x))
+ *   silu     y = x sigmoid(x)         dx = dy sigmoid(x) (1 + x sigmoid(-x))
+ *
+ * Phi and phi: distribution and density of the standard normal law (Hendrycks and Gimpel, "Gaussian
+ * Error Linear Units", 2016, which names both of the last two).
  *
  * A further one is a line at the end of this file, its kernel pair in simd/, and a line in
  * PT_LAYERS.
@@ -17,15 +23,17 @@ static bool same_shape(pt_node *node, pt_shape_pass *pass) {
 }
 
 /* NAME also names the kernels NAME_forward and NAME_backward; REFERENCE is the function of double
- * x; FLOPS the operations of one element. */
-#define ACTIVATION(NAME, SUMMARY, REFERENCE, FLOPS)                                                \
+ * x; FLOPS the operations of one element; OF is what NAME_backward takes: OUTPUT or INPUT. */
+#define OUTPUT call->out, node->ld
+#define INPUT  call->in[0], call->in_ld[0]
+#define ACTIVATION(NAME, SUMMARY, REFERENCE, FLOPS, OF)                                            \
     static void NAME##_forward(const pt_node *node, const pt_call *call) {                         \
         pt_rows_unary(call->kernels->NAME##_forward, call, call->in[0], call->in_ld[0], call->out, \
                       node->ld);                                                                   \
     }                                                                                              \
     static void NAME##_backward(const pt_node *node, const pt_call *call) {                        \
-        pt_rows_binary(call->kernels->NAME##_backward, call, call->out, node->ld, call->d_out,     \
-                       node->ld, call->d_in[0], call->in_ld[0]);                                   \
+        pt_rows_binary(call->kernels->NAME##_backward, call, OF, call->d_out, node->ld,            \
+                       call->d_in[0], call->in_ld[0]);                                             \
     }                                                                                              \
     static void NAME##_forward_f64(const pt_node *node, const pt_call_f64 *call) {                 \
         for (size_t i = 0; i < call->rows * node->cols; i++) {                                     \
@@ -50,6 +58,9 @@ static bool same_shape(pt_node *node, pt_shape_pass *pass) {
         .flops = NAME##_flops,                                                                     \
     };
 
-ACTIVATION(relu, "rectifier: y = max(x, 0)", x > 0 ? x : 0, 1)
-ACTIVATION(sigmoid, "logistic function: y = 1 / (1 + exp(-x))", 1 / (1 + exp(-x)), 20)
-ACTIVATION(tanh, "hyperbolic tangent: y = tanh(x)", tanh(x), 20)
+ACTIVATION(relu, "rectifier: y = max(x, 0)", x > 0 ? x : 0, 1, OUTPUT)
+ACTIVATION(sigmoid, "logistic function: y = 1 / (1 + exp(-x))", 1 / (1 + exp(-x)), 20, OUTPUT)
+ACTIVATION(tanh, "hyperbolic tangent: y = tanh(x)", tanh(x), 20, OUTPUT)
+ACTIVATION(gelu, "Gaussian error linear unit: y = x Phi(x)", 0.5 * x * erfc(-x * sqrt(0.5)), 40,
+           INPUT)
+ACTIVATION(silu, "sigmoid linear unit (swish): y = x / (1 + exp(-x))", x / (1 + exp(-x)), 20, INPUT)
