@@ -253,10 +253,24 @@ TEST(cli, the_environment_chooses_the_isa) {
     }
 }
 
+TEST(cli, scale_takes_rounds_and_seconds) {
+    const char *toy = toy_file(), *folder = pt_temp_folder();
+    pt_run_result run =
+        pt_run_shell("\"$PT\" scale %s -q -t 1 --rounds 2 --seconds 0.02 -o %s/scale", toy, folder);
+    CHECK_INT(run.status, 0);
+    CHECK_CONTAINS(run.out, " 2 rounds of ");
+    static const char *const wrong[] = {"--rounds 0",  "--rounds 1.5", "--rounds 33", "--rounds x",
+                                        "--seconds 0", "--seconds -1", "--seconds x"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        run = pt_run_shell("\"$PT\" scale %s %s", toy, wrong[i]);
+        CHECK_ONE_LINE_ERROR(run, 2, ": write ");
+    }
+}
+
 TEST(cli, fewer_threads_than_asked_for_change_nothing) {
     const char *toy = toy_file(), *folder = pt_temp_folder();
     pt_run_result run = pt_run_shell(
-        "for s in slices per_thread; do "
+        "for s in slices per_thread columns relay; do "
         "OMP_THREAD_LIMIT=2 \"$PT\" %s -q -t 5 -s parallel.schedule=$s -o %s/limit-$s && "
         "\"$PT\" %s -q -t 5 -s parallel.schedule=$s -o %s/full-$s && "
         "cmp %s/limit-$s/model.safetensors %s/full-$s/model.safetensors || exit 1; done",

@@ -117,7 +117,9 @@ TEST(memory, fails_at_every_allocation_of_training) {
         {"parallel.threads=1", "train.gradient=numerical", "layer.fc.units=2", "train.batch_size=2",
          "parallel.isa=scalar"},
         {"parallel.threads=auto", "parallel.schedule=auto", "parallel.loader=auto",
-         "train.batch_size=8", "optimizer.type=sgd"}};
+         "train.batch_size=8", "optimizer.type=sgd"},
+        {"parallel.threads=3", "parallel.schedule=relay", "parallel.loader=off",
+         "train.batch_size=8", "optimizer.type=adam"}};
     job j = make_job();
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
         j.overrides = settings[i];

@@ -43,9 +43,9 @@ static const pt_profile_row *layer_row(const pt_profile_report *r, pt_phase phas
 }
 
 TEST(profile, adds_up_to_the_time_of_training) {
-    const char *const schedules[] = {"slices", "per_thread", "columns"};
+    const char *const schedules[] = {"slices", "per_thread", "columns", "relay"};
     for (size_t threads = 1; threads <= 2; threads++)
-        for (size_t s = 0; s < 3; s++) {
+        for (size_t s = 0; s < 4; s++) {
             pt_toy toy = pt_toy_make(pt_toy_config(
                 pt_toy_images_text(HIDDEN).s, pt_textf("parallel.threads=%zu", threads).s,
                 pt_textf("parallel.schedule=%s", schedules[s]).s, NULL));

@@ -22,9 +22,10 @@
     "[layer.fc]\ntype = affine\nunits = " N "\ninit = xavier\n"                                    \
     "[layer.r]\ntype = relu\ninput = fc\n[layer.s]\ntype = sigmoid\ninput = fc\n"                  \
     "[layer.t]\ntype = tanh\ninput = fc\n[layer.p]\ntype = softmax\ninput = fc\n"                  \
+    "[layer.g]\ntype = gelu\ninput = fc\n[layer.si]\ntype = silu\ninput = fc\n"                    \
     "[layer.v]\ntype = variable\nunits = " N "\ninit = normal(1)\n"                                \
     "[layer.square]\ntype = mul\ninput = t, t\n[layer.gate]\ntype = mul\ninput = s, v\n"           \
-    "[layer.sum]\ntype = add\ninput = r, s, t, p, square, gate, fc\n"                              \
+    "[layer.sum]\ntype = add\ninput = r, s, t, p, g, si, square, gate\n"                           \
     "[layer.more]\ntype = affine\nunits = 16\nbias = false\ninit = he\n"
 
 typedef struct setting {
@@ -41,7 +42,7 @@ static void apply(pt_config *config, const setting *s) {
     config->parallel.loader = s->loader;
 }
 
-static const char *const schedule_names[] = {"auto", "per_thread", "slices", "columns"};
+static const char *const schedule_names[] = {"auto", "per_thread", "slices", "columns", "relay"};
 
 static pt_text describe(const setting *s) {
     return pt_textf("%zu threads, %s, %s, loader %s", s->threads, schedule_names[s->schedule],
@@ -53,7 +54,9 @@ static pt_text describe(const setting *s) {
 static bool nth_setting(size_t i, bool many, setting *s) {
     static const size_t many_threads[] = {1, 2, 3, 4, 5, 7, 8, 16}, few_threads[] = {1, 2, 3, 8};
     static const pt_schedule schedules[] = {PT_SCHEDULE_SLICES, PT_SCHEDULE_PER_THREAD,
-                                            PT_SCHEDULE_COLUMNS, PT_SCHEDULE_AUTO};
+                                            PT_SCHEDULE_COLUMNS, PT_SCHEDULE_RELAY,
+                                            PT_SCHEDULE_AUTO};
+    enum { SCHEDULES = sizeof schedules / sizeof *schedules };
     const size_t thread_counts = many ? 8 : 4;
     pt_isa isas[PT_ISA_COUNT];
     size_t isa_count = 0;
@@ -61,8 +64,8 @@ static bool nth_setting(size_t i, bool many, setting *s) {
         if (pt_kernels_get((pt_isa)isa))
             isas[isa_count++] = (pt_isa)isa;
     size_t loader = many ? 0 : i % 2, rest = many ? i : i / 2;
-    const size_t isa = rest % isa_count, schedule = rest / isa_count % 4;
-    const size_t threads = rest / isa_count / 4;
+    const size_t isa = rest % isa_count, schedule = rest / isa_count % SCHEDULES;
+    const size_t threads = rest / isa_count / SCHEDULES;
     if (threads >= thread_counts)
         return false;
     loader += many ? (isa + schedule + threads) % 2 : 0;

@@ -6,6 +6,7 @@
 #include "0_base/text.h"
 #include "1_config/config.h"
 #include "3_graph/graph.h"
+#include "7_check/scale.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -39,8 +40,25 @@ static pt_status add_short(pt_options *o, const char *key, const char *value, pt
     return add_override(o, text, err);
 }
 
+/* --rounds and --seconds of scale. */
+static pt_status add_number(pt_options *o, bool rounds, const char *text, pt_error *err) {
+    double number = 0;
+    const bool ok = pt_parse_double(text, &number) && number > 0;
+    if (rounds && (!ok || number > PT_SCALE_MAX_ROUNDS || number != (double)(size_t)number))
+        return pt_fail(err, PT_ERR_USAGE, "--rounds '%s': write a whole number from 1 to %d", text,
+                       PT_SCALE_MAX_ROUNDS);
+    if (!rounds && (!ok || number > 3600))
+        return pt_fail(err, PT_ERR_USAGE,
+                       "--seconds '%s': write how long each row is trained, up to 3600", text);
+    if (rounds)
+        o->rounds = (size_t)number;
+    else
+        o->seconds = number;
+    return PT_OK;
+}
+
 static pt_status parse_options(int argc, char **argv, pt_options *o, pt_error *err) {
-    enum { PRINT_CONFIG = 256, VALUES, ISA, RESUME, PROFILE };
+    enum { PRINT_CONFIG = 256, VALUES, ISA, RESUME, PROFILE, ROUNDS, SECONDS };
     static const struct option names[] = {{"threads", required_argument, NULL, 't'},
                                           {"isa", required_argument, NULL, ISA},
                                           {"set", required_argument, NULL, 's'},
@@ -50,6 +68,8 @@ static pt_status parse_options(int argc, char **argv, pt_options *o, pt_error *e
                                           {"print-config", no_argument, NULL, PRINT_CONFIG},
                                           {"values", no_argument, NULL, VALUES},
                                           {"profile", no_argument, NULL, PROFILE},
+                                          {"rounds", required_argument, NULL, ROUNDS},
+                                          {"seconds", required_argument, NULL, SECONDS},
                                           {"help", no_argument, NULL, 'h'},
                                           {"version", no_argument, NULL, 'V'},
                                           {0}};
@@ -86,6 +106,10 @@ static pt_status parse_options(int argc, char **argv, pt_options *o, pt_error *e
             break;
         case PROFILE:
             o->profile = true;
+            break;
+        case ROUNDS:
+        case SECONDS:
+            status = add_number(o, c == ROUNDS, optarg, err);
             break;
         case 'h':
             o->help = true;
@@ -167,6 +191,8 @@ void pt_print_help(void) {
            "                             report's instead of build/scaling\n"
            "      --resume               goes on from the newest checkpoint in the run's folder\n"
            "      --profile              train: where the time went, by phase, layer and thread\n"
+           "      --rounds N             scale: how often each row is measured (default 5)\n"
+           "      --seconds S            scale: how long each row is trained, all rounds (1)\n"
            "  -q, --quiet                no table, no progress bar\n"
            "      --print-config         prints every key with its value and exits\n"
            "      --values               graph: with values and gradients of the first mini-batch\n"

@@ -24,8 +24,10 @@ typedef struct pt_options {
     size_t threads_at;   /* index of that override */
     const char *out;     /* --out, which is also an override of output.dir */
     bool quiet, resume, print_config, help, version;
-    bool values;  /* graph --values */
-    bool profile; /* train --profile */
+    bool values;    /* graph --values */
+    bool profile;   /* train --profile */
+    size_t rounds;  /* scale --rounds; 0: not given */
+    double seconds; /* scale --seconds; 0: not given */
 } pt_options;
 
 /* A subcommand: one line in the table of main.c. Returns the process's exit status. */
