@@ -36,8 +36,12 @@ static inline vec_mask vec_first(size_t n) {
     const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), lane);
 }
-static inline vec vec_fma(vec a, vec b, vec c) {
-    return _mm256_fmadd_ps(a, b, c);
+static inline void vec_fma_broadcast(vec *c, const float *x, vec b) {
+    vec xv;
+    __asm__("vbroadcastss %2, %1\n\t"
+            "vfmadd231ps %3, %1, %0"
+            : "+x"(*c), "=&x"(xv)
+            : "m"(*x), "x"(b));
 }
 static inline vec vec_add(vec a, vec b) {
     return _mm256_add_ps(a, b);
@@ -54,6 +58,8 @@ static inline vec vec_add(vec a, vec b) {
 /* clang-format on */
 
 #include "simd/gemm_tile_body.h"
+
+#include "simd/gemm_column_sum_body.h"
 
 #define DEFINE_TILE(r, c)                                                                          \
     static void pt_sgemm_rows_##r##x##c##_avx2(const pt_gemm_tile *tile) {                         \
@@ -107,8 +113,9 @@ static const pt_gemm_tiles tiles_avx2 = {
     .max_rows = {0, 12, 6, 4, 2},
     .max_rows_columns = {0, 12, 6, 4, 2},
     .usual_vectors = 2,
-    .panel_floats = 4096, /* 16 KB of an L1 of 32 (Haswell to Zen 4): 256 rows of 16 */
+    .panel_floats = 8192, /* 32 KB, an L1 (Haswell to Zen 4): 512 rows of 16 */
     .pack_transposed = pack_transposed,
+    .pack_columns = pack_columns,
     TILE_LIST(ROWS_TILE) TILE_LIST(COLUMNS_TILE)};
 
 static size_t sgemm_scratch_avx2(pt_gemm_form form, size_t m, size_t n, size_t k) {

@@ -39,8 +39,8 @@ static inline void vec_store_masked(vec_mask mask, float *x, vec v) {
 static inline vec_mask vec_first(size_t n) {
     return (vec_mask)((1u << n) - 1u);
 }
-static inline vec vec_fma(vec a, vec b, vec c) {
-    return _mm512_fmadd_ps(a, b, c);
+static inline void vec_fma_broadcast(vec *c, const float *x, vec b) {
+    __asm__("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(*c) : "v"(b), "m"(*x));
 }
 static inline vec vec_add(vec a, vec b) {
     return _mm512_add_ps(a, b);
@@ -58,6 +58,8 @@ static inline vec vec_add(vec a, vec b) {
 /* clang-format on */
 
 #include "simd/gemm_tile_body.h"
+
+#include "simd/gemm_column_sum_body.h"
 
 #define DEFINE_TILE(r, c)                                                                          \
     static void pt_sgemm_rows_##r##x##c##_avx512(const pt_gemm_tile *tile) {                       \
@@ -117,10 +119,11 @@ static void pack_transposed(size_t n, size_t k, const float *b, size_t ldb, floa
 static const pt_gemm_tiles tiles_avx512 = {
     .lanes = LANES,
     .max_rows = {0, 12, 14, 9, 6},
-    .max_rows_columns = {0, 12, 12, 8, 6}, /* with more, gcc 12 spills */
+    .max_rows_columns = {0, 12, 14, 9, 6},
     .usual_vectors = 3,
-    .panel_floats = 12288, /* 48 KB, an L1 (Sapphire Rapids, Zen 5): 256 rows of 48 */
+    .panel_floats = 49152, /* 192 KB, twice in an L2 of 1 MB beside a block of A: 1024 rows of 48 */
     .pack_transposed = pack_transposed,
+    .pack_columns = pack_columns,
     TILE_LIST(ROWS_TILE) TILE_LIST(COLUMNS_TILE)};
 
 static size_t sgemm_scratch_avx512(pt_gemm_form form, size_t m, size_t n, size_t k) {

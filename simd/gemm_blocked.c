@@ -31,9 +31,11 @@
 #include <string.h>
 
 enum {
-    A_BLOCK_FLOATS = 256 * 1024, /* a block of A: 1 MB, half of a 2 MB L2 */
-    A_BLOCK_ROWS = 512,          /* and no more rows than this */
+    A_BLOCK_FLOATS = 128 * 1024, /* a block of A: 512 KB, half of a 1 MB L2 */
+    A_BLOCK_ROWS = 512,          /* nn, nt: and no more rows than this */
     A_SET_STRIDE = 512,          /* floats: rows of A a multiple of this apart share L1 sets */
+    PACK_ROWS = 8,               /* tn: rows of A that are packed together */
+    BIG_C_FLOATS = 1024 * 1024,  /* nn, nt: a C so big (4 MB) is prefetched */
     MAX_SHARD_PANEL_ROWS = 4096, /* tn: longer panels (over 512 KB) are not packed */
 };
 
@@ -91,61 +93,122 @@ size_t pt_gemm_blocked_scratch(const pt_gemm_tiles *tiles, pt_gemm_form form, si
     size_t width = min_size(divide_up(n, tiles->lanes) * tiles->lanes, widest);
     if (form == PT_GEMM_TN) {
         size_t rows = min_size(k, MAX_SHARD_PANEL_ROWS);
-        return (rows * width + min_size(rows * m, A_BLOCK_FLOATS) + rows * PT_GEMM_LINE) *
-               sizeof(float);
+        return (2 * rows * width + min_size(rows * m, A_BLOCK_FLOATS)) * sizeof(float);
     }
     /* Blocks of k are longest for panels of one vector; A is only copied for several panels, which
      * have two vectors or more. */
     size_t longest = tiles->panel_floats / tiles->lanes * 5 / 4;
     size_t panel = min_size(min_size(k, longest) * width, max_panel_floats(tiles));
-    size_t copy = min_size(m, A_BLOCK_ROWS) * (min_size(k, longest / 2) + PT_GEMM_LINE);
-    return (panel + copy) * sizeof(float);
+    size_t copy = min_size(min_size(m, A_BLOCK_ROWS) * (min_size(k, longest / 2) + PT_GEMM_LINE),
+                           A_BLOCK_FLOATS + A_BLOCK_ROWS * PT_GEMM_LINE);
+    return (2 * panel + copy) * sizeof(float);
 }
 
-/* The tiles of one panel, from the top of a block of A down. */
+/* --- the tiles of one panel, from the top of a block of A down --- */
+
 typedef struct panel_walk {
+    const pt_gemm_tiles *tiles;
     const pt_gemm_tile_function *functions; /* [rows] */
-    size_t m, tiles;
-    size_t a_step; /* floats from one row of the tile's A to the next */
-    /* The next panel where it lies in B, to be prefetched: rows of `lines` cache lines (0: none).
-     */
+    size_t m, count;                        /* rows, and tiles they are dealt to */
+    size_t vectors;
+    const float *next_c; /* top of the next panel's C */
+
+    size_t next_rows; /* of the next panel, that the tiles shall copy together */
+
+    /* rows form: the next panel of transposed B where it lies, to be prefetched: rows of so many
+     * cache lines (0: none) */
     const float *next_b;
-    size_t ldb, rows, lines;
-    bool transposed;
+    size_t ldb, lines;
+
+    /* columns form */
+    size_t k;
+    const float *a_packed; /* A in the order of the tiles, or NULL */
 } panel_walk;
 
-/* Tile t's share of prefetching the next panel, so that the requests are spread evenly over the
- * time that this panel takes. A tile makes k / PT_GEMM_STEPS pairs of requests. */
+/* Tile t's share of prefetching a panel of transposed B: one line of every row, or two. */
 static void share_prefetch(const panel_walk *walk, size_t t, pt_gemm_tile *tile) {
-    const size_t lines = walk->lines, parts = lines ? walk->tiles / lines : 0;
     tile->prefetch = tile->a; /* something that is there anyway */
     tile->prefetch_stride = tile->prefetch_second = 0;
-    if (walk->transposed && t < lines) {
-        /* Few rows of many lines: one line of every row, or two. */
+    if (t < walk->lines) {
         tile->prefetch = walk->next_b + t * PT_GEMM_LINE;
         tile->prefetch_stride = walk->ldb;
-        tile->prefetch_second = t + walk->tiles < lines ? walk->tiles * PT_GEMM_LINE : 0;
-    } else if (!walk->transposed && parts > 0 && t / lines < parts) {
-        /* Many rows of few lines: one line of a part of the rows; enough if there are twice as many
-         * tiles as lines. */
-        const size_t rows = walk->rows / parts;
-        tile->prefetch = walk->next_b + t / lines * rows * walk->ldb + t % lines * PT_GEMM_LINE;
-        tile->prefetch_stride = walk->ldb;
-        tile->prefetch_second = parts >= PT_GEMM_STEPS ? 0 : rows / 2 * walk->ldb;
+        tile->prefetch_second = t + walk->count < walk->lines ? walk->count * PT_GEMM_LINE : 0;
     }
 }
 
-static void walk_panel(const panel_walk *walk, pt_gemm_tile tile) {
-    const size_t base = walk->m / walk->tiles, taller = walk->m % walk->tiles;
-    for (size_t t = 0; t < walk->tiles; t++) {
+/* `a_step`: floats from one row of the tile's A to the next. */
+static void walk_panel(const panel_walk *walk, size_t a_step, pt_gemm_tile tile) {
+    const size_t base = walk->m / walk->count, taller = walk->m % walk->count;
+    const size_t width = walk->vectors * walk->tiles->lanes;
+    /* The first tile copies nothing if it packs its own panel. */
+    const size_t copying = walk->count - (tile.b ? 1 : 0);
+    const size_t share = walk->next_rows > 0 ? divide_up(walk->next_rows, copying) : 0;
+    size_t left = walk->next_rows;
+    const float *a = tile.a;
+    const float *a_packed = walk->a_packed;
+    for (size_t t = 0; t < walk->count; t++) {
         const size_t rows = base + (t < taller);
+        tile.a = a;
+        if (a_packed) {
+            tile.a = a_packed;
+            tile.lda = rows;
+            a_packed += rows * walk->k;
+        }
+        a += rows * a_step;
+        tile.next_rows = tile.b ? 0 : min_size(share, left);
+        if (walk->next_c)
+            tile.next_c = t + 1 < walk->count ? tile.c + rows * tile.ldc : walk->next_c;
         share_prefetch(walk, t, &tile);
         walk->functions[rows](&tile);
         if (tile.panel)
             tile.b = NULL; /* packed by now */
-        tile.a += rows * walk->a_step;
         tile.c += rows * tile.ldc;
+        if (tile.next_rows > 0) {
+            tile.next_b += tile.next_rows * tile.ldb;
+            tile.next_panel += tile.next_rows * width;
+            left -= tile.next_rows;
+        }
     }
+}
+
+/* --- nn, nt --- */
+
+typedef struct rows_product {
+    const pt_gemm_tiles *tiles;
+    size_t m, n, k;
+    size_t m_block, k_block;
+} rows_product;
+
+/* A panel of B and the block of A that it meets. */
+typedef struct rows_panel {
+    size_t l, i, j;          /* where it begins, in k, m and n */
+    size_t k, m, columns;    /* its extent */
+    size_t vectors;          /* of a row */
+} rows_panel;
+
+static void set_extent(const rows_product *p, rows_panel *x) {
+    const size_t lanes = p->tiles->lanes;
+    x->k = min_size(p->k_block, p->k - x->l);
+    x->m = min_size(p->m_block, p->m - x->i);
+    x->vectors = panel_vectors(p->tiles, p->m, divide_up(p->n - x->j, lanes));
+    x->columns = min_size(x->vectors * lanes, p->n - x->j);
+}
+
+/* The next panel in the order of the loops: across n, then down m, then along k. */
+static bool next_panel(const rows_product *p, rows_panel *x) {
+    x->j += x->columns;
+    if (x->j == p->n) {
+        x->j = 0;
+        x->i += x->m;
+    }
+    if (x->i == p->m) {
+        x->i = 0;
+        x->l += x->k;
+        if (x->l == p->k)
+            return false;
+    }
+    set_extent(p, x);
+    return true;
 }
 
 void pt_gemm_blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m, size_t n, size_t k,
@@ -156,66 +219,104 @@ void pt_gemm_blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m,
     const size_t lanes = tiles->lanes, vectors_in_n = divide_up(n, lanes);
     const size_t widest = panel_vectors(tiles, m, vectors_in_n);
     const size_t k_block = max_size(choose_k_block(tiles, widest * lanes, k), 1);
-    const size_t m_blocks = divide_up(m, A_BLOCK_ROWS), m_block = divide_up(m, m_blocks);
+    const size_t m_limit = min_size(max_size(A_BLOCK_FLOATS / k_block, 1), A_BLOCK_ROWS);
+    const rows_product product = {
+        .tiles = tiles,
+        .m = m,
+        .n = n,
+        .k = k,
+        .k_block = k_block,
+        .m_block = vectors_in_n > widest ? divide_up(m, divide_up(m, m_limit)) : m,
+    };
     const size_t widest_later = min_size(min_size(widest + 1, vectors_in_n), PT_GEMM_MAX_VECTORS);
-    float *panel = scratch;
-    float *a_copy = panel + min_size(k_block * widest_later * lanes, max_panel_floats(tiles));
+    const size_t panel_size =
+        min_size(k_block * widest_later * lanes, max_panel_floats(tiles));
+    float *panel = scratch, *other_panel = panel + panel_size, *a_copy = panel + 2 * panel_size;
+    const bool copy_a = shares_sets(lda) && vectors_in_n > widest;
+    const size_t a_stride = copy_a ? k_block + PT_GEMM_LINE : lda;
 
-    size_t l = 0;
+    rows_panel x = {0}, next;
+    set_extent(&product, &x);
+    bool packed = false, more;
     do {
-        const size_t kb = min_size(k_block, k - l);
-        for (size_t i = 0; i < m; i += m_block) {
-            const size_t mb = min_size(m_block, m - i);
-            const float *a_block = a + i * lda + l;
-            size_t a_stride = lda;
-            if (shares_sets(lda) && vectors_in_n > widest) {
-                a_stride = k_block + PT_GEMM_LINE;
-                copy_rows(mb, kb, a_block, lda, a_copy, a_stride);
-                a_block = a_copy;
-            }
-            size_t vectors;
-            for (size_t j = 0; j < n; j += vectors * lanes) {
-                vectors = panel_vectors(tiles, m, divide_up(n - j, lanes));
-                const size_t columns = min_size(vectors * lanes, n - j);
-                panel_walk walk = {
-                    .functions = tiles->rows[vectors],
-                    .m = mb,
-                    .tiles = divide_up(mb, tiles->max_rows[vectors]),
-                    .a_step = a_stride,
-                };
-                pt_gemm_tile tile = {
-                    .columns = columns,
-                    .a = a_block,
-                    .lda = a_stride,
-                    .c = c + i * ldc + j,
-                    .ldc = ldc,
-                    .k = kb,
-                    .bias = bias ? bias + j : NULL,
-                    .resume = l > 0,
-                    .finish = l + kb == k,
-                };
-                const bool more = j + columns < n;
-                walk.ldb = ldb;
-                walk.transposed = transposed;
-                if (transposed) {
-                    const float *panel_b = b + j * ldb + l;
-                    tiles->pack_transposed(columns, kb, panel_b, ldb, panel, vectors * lanes);
-                    tile.panel = panel;
-                    walk.next_b = more ? panel_b + columns * ldb : NULL;
-                    walk.lines = more ? divide_up(kb, PT_GEMM_LINE) : 0;
-                } else {
-                    tile.b = b + l * ldb + j;
-                    tile.ldb = ldb;
-                    tile.panel = walk.tiles > 1 ? panel : NULL;
-                    walk.next_b = more ? tile.b + columns : NULL;
-                    walk.rows = kb;
-                    walk.lines = more ? divide_up(vectors * lanes, PT_GEMM_LINE) : 0;
-                }
-                walk_panel(&walk, tile);
+        next = x;
+        more = next_panel(&product, &next);
+        if (copy_a && x.j == 0)
+            copy_rows(x.m, x.k, a + x.i * lda + x.l, lda, a_copy, a_stride);
+        panel_walk walk = {
+            .tiles = tiles,
+            .functions = tiles->rows[x.vectors],
+            .m = x.m,
+            .count = divide_up(x.m, tiles->max_rows[x.vectors]),
+            .vectors = x.vectors,
+            .next_c = m * n > BIG_C_FLOATS ? c + next.i * ldc + next.j : NULL,
+            .ldb = ldb,
+        };
+        pt_gemm_tile tile = {
+            .columns = x.columns,
+            .a = copy_a ? a_copy : a + x.i * lda + x.l,
+            .lda = a_stride,
+            .c = c + x.i * ldc + x.j,
+            .ldc = ldc,
+            .ldb = ldb,
+            .k = x.k,
+            .bias = bias ? bias + x.j : NULL,
+            .resume = x.l > 0,
+            .finish = x.l + x.k == k,
+        };
+        bool copy = false;
+        if (transposed) {
+            tiles->pack_transposed(x.columns, x.k, b + x.j * ldb + x.l, ldb, panel,
+                                   x.vectors * lanes);
+            tile.panel = panel;
+            walk.next_b = b + next.j * ldb + next.l;
+            walk.lines = more ? divide_up(next.k, PT_GEMM_LINE) : 0;
+        } else {
+            tile.panel = packed || walk.count > 1 ? panel : NULL;
+            if (!packed)
+                tile.b = b + x.l * ldb + x.j;
+            const size_t copying = walk.count - (packed ? 0 : 1);
+            copy = more && next.vectors == x.vectors && copying * (x.k / PT_GEMM_STEPS) >= next.k;
+            if (copy) {
+                walk.next_rows = next.k;
+                tile.next_b = b + next.l * ldb + next.j;
+                tile.next_panel = other_panel;
+                tile.next_columns = next.columns;
+                other_panel = panel;
+                panel = tile.next_panel;
             }
         }
-        l += kb;
-    } while (l < k);
+        walk_panel(&walk, a_stride, tile);
+        packed = copy;
+        x = next;
+    } while (more);
+}
+
+/* --- tn --- */
+
+/* How many rows of the next panel a tile can copy. */
+static size_t unrolled_steps(const pt_shards *shards) {
+    size_t steps = 0;
+    for (size_t s = 0; s < shards->count; s++)
+        steps += (shards->row[s + 1] - shards->row[s]) / PT_GEMM_STEPS;
+    return steps;
+}
+
+/* A in the order of the tiles. A few of its rows at a time, so that they are read along. */
+static void pack_a(const pt_gemm_tiles *tiles, size_t m, size_t count, size_t k, const float *a,
+                   size_t lda, float *packed) {
+    const size_t base = m / count, taller = m % count;
+    for (size_t l = 0; l < k; l += PACK_ROWS) {
+        const size_t steps = min_size(PACK_ROWS, k - l);
+        const float *from = a + l * lda;
+        float *to = packed;
+        for (size_t t = 0; t < count; t++) {
+            const size_t rows = base + (t < taller);
+            tiles->pack_columns(rows, steps, from, lda, to + l * rows);
+            from += rows;
+            to += rows * k;
+        }
+    }
 }
 
 void pt_gemm_blocked_columns(const pt_gemm_tiles *tiles, size_t m, size_t n,
@@ -227,47 +328,59 @@ void pt_gemm_blocked_columns(const pt_gemm_tiles *tiles, size_t m, size_t n,
     const size_t lanes = tiles->lanes;
     const size_t vectors_in_n = divide_up(n, lanes);
     const bool pack = k <= MAX_SHARD_PANEL_ROWS;
-    const bool copy = pack && shares_sets(lda) && vectors_in_n > PT_GEMM_MAX_VECTORS;
-    float *a_copy = (float *)scratch + k * PT_GEMM_MAX_VECTORS * lanes;
     a += first * lda;
     b += first * ldb;
     const size_t m_limit = max_size(A_BLOCK_FLOATS / max_size(k, 1), 4 * PT_GEMM_MAX_ROWS);
     const size_t m_block = divide_up(m, divide_up(m, m_limit));
+    const size_t widest = panel_vectors(tiles, m, vectors_in_n);
+    const size_t panel_size = k * min_size(vectors_in_n, PT_GEMM_MAX_VECTORS) * lanes;
+    float *panel = scratch, *other_panel = panel + panel_size;
+    float *a_packed = pack && vectors_in_n > 2 * widest && m_block * k <= A_BLOCK_FLOATS
+                          ? panel + 2 * panel_size
+                          : NULL;
+    const size_t steps = unrolled_steps(shards);
     for (size_t i = 0; i < m; i += m_block) {
         const size_t mb = min_size(m_block, m - i);
-        const float *a_block = a + i;
-        size_t a_stride = lda;
-        if (copy && mb * k <= A_BLOCK_FLOATS) {
-            a_stride = mb + PT_GEMM_LINE;
-            copy_rows(k, mb, a_block, lda, a_copy, a_stride);
-            a_block = a_copy;
-        }
-        size_t vectors;
-        for (size_t j = 0; j < n; j += vectors * lanes) {
-            vectors = panel_vectors(tiles, m, divide_up(n - j, lanes));
-            const size_t columns = min_size(vectors * lanes, n - j);
-            const panel_walk walk = {
+        size_t vectors = panel_vectors(tiles, m, vectors_in_n), next_vectors, a_count = 0;
+        bool packed = false, copy;
+        for (size_t j = 0; j < n; j += vectors * lanes, vectors = next_vectors, packed = copy) {
+            const size_t columns = min_size(vectors * lanes, n - j), next = j + columns;
+            panel_walk walk = {
+                .tiles = tiles,
                 .functions = tiles->columns[vectors],
                 .m = mb,
-                .tiles = divide_up(mb, tiles->max_rows_columns[vectors]),
-                .a_step = 1,
-                .next_b = b + j + columns,
-                .ldb = ldb,
-                .rows = k,
-                .lines = j + columns < n ? divide_up(vectors * lanes, PT_GEMM_LINE) : 0,
+                .count = divide_up(mb, tiles->max_rows_columns[vectors]),
+                .vectors = vectors,
+                    .k = k,
+                .a_packed = a_packed,
             };
-            const pt_gemm_tile tile = {
+            if (a_packed && a_count != walk.count)
+                pack_a(tiles, mb, walk.count, k, a + i, lda, a_packed);
+            a_count = walk.count;
+            pt_gemm_tile tile = {
                 .columns = columns,
-                .a = a_block,
-                .lda = a_stride,
+                .a = a + i,
+                .lda = lda,
                 .c = c + i * ldc + j,
                 .ldc = ldc,
-                .b = b + j,
+                .b = packed ? NULL : b + j,
                 .ldb = ldb,
-                .panel = pack && walk.tiles > 1 ? scratch : NULL,
+                .panel = packed || (pack && walk.count > 1) ? panel : NULL,
+                .next_columns = columns,
                 .shards = shards,
             };
-            walk_panel(&walk, tile);
+            next_vectors = next < n ? panel_vectors(tiles, m, divide_up(n - next, lanes)) : 0;
+            const size_t copying = walk.count - (packed ? 0 : 1);
+            copy = pack && next_vectors == vectors && copying * steps >= k;
+            if (copy) {
+                walk.next_rows = k;
+                tile.next_b = b + next;
+                tile.next_panel = other_panel;
+                tile.next_columns = min_size(vectors * lanes, n - next);
+                other_panel = panel;
+                panel = tile.next_panel;
+            }
+            walk_panel(&walk, 1, tile);
         }
     }
 }

@@ -34,8 +34,17 @@ typedef struct pt_gemm_tile {
     size_t ldb;
     float *panel; /* written while b is read if not NULL; read if b is NULL */
 
-    /* Two lines of the next panel are prefetched every PT_GEMM_STEPS of k: at `prefetch`, which
-     * then moves on by its stride, and `second` floats after that. Any address is harmless. */
+    /* While it computes, a tile that reads a packed panel copies rows of the next panel, of as many
+     * vectors, from next_b (with stride ldb) to next_panel: one every PT_GEMM_STEPS of k. */
+    const float *next_b;
+    float *next_panel;
+    size_t next_rows, next_columns;
+
+    const float *next_c; /* the next tile's C, to be prefetched; any address is harmless; or NULL */
+
+    /* rows form only: two lines of the next panel are prefetched every PT_GEMM_STEPS of k, at
+     * `prefetch`, which then moves on by its stride, and `second` floats after that. Any address is
+     * harmless. */
     const float *prefetch;
     size_t prefetch_stride, prefetch_second;
 
@@ -65,6 +74,8 @@ typedef struct pt_gemm_tiles {
      * multiple of lanes. */
     void (*pack_transposed)(size_t n, size_t k, const float *b, size_t ldb, float *panel,
                             size_t width);
+    /* out[l * rows + i] = a[l * lda + i] for i < rows, l < k */
+    void (*pack_columns)(size_t rows, size_t k, const float *a, size_t lda, float *out);
 } pt_gemm_tiles;
 
 /* The table's functions, given the tiles (see kernels.h). nn and nt are one loop nest: `transposed`
