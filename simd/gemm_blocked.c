@@ -36,6 +36,8 @@ enum {
     A_SET_STRIDE = 512,          /* floats: rows of A a multiple of this apart share L1 sets */
     PACK_ROWS = 8,               /* tn: rows of A that are packed together */
     BIG_C_FLOATS = 1024 * 1024,  /* nn, nt: a C so big (4 MB) is prefetched */
+    PACK_PANELS = 6,             /* ... where more panels than this use them */
+    NARROW_COLUMNS = 4,          /* the most columns beyond full vectors computed across rows */
     MAX_SHARD_PANEL_ROWS = 4096, /* tn: longer panels (over 512 KB) are not packed */
 };
 
@@ -79,6 +81,12 @@ static size_t max_panel_floats(const pt_gemm_tiles *tiles) {
 
 static bool shares_sets(size_t lda) {
     return lda % A_SET_STRIDE == 0;
+}
+
+/* How many last columns, too few for a vector, are better computed across the rows. */
+static size_t narrow_rest(const pt_gemm_tiles *tiles, size_t m, size_t n) {
+    const size_t rest = n % tiles->lanes;
+    return rest <= NARROW_COLUMNS && m >= tiles->lanes ? rest : 0;
 }
 
 static void copy_rows(size_t rows, size_t n, const float *from, size_t from_stride, float *to,
@@ -154,6 +162,7 @@ static void walk_panel(const panel_walk *walk, size_t a_step, pt_gemm_tile tile)
             tile.lda = rows;
             a_packed += rows * walk->k;
         }
+        tile.a_ahead = a_packed ? 0 : 2 * rows - 1;
         a += rows * a_step;
         tile.next_rows = tile.b ? 0 : min_size(share, left);
         if (walk->next_c)
@@ -211,11 +220,37 @@ static bool next_panel(const rows_product *p, rows_panel *x) {
     return true;
 }
 
+/* The vectors of the one tile that is the whole product, or 0. Small products spend their time
+ * around the arithmetic: here is no division and no panel. */
+static size_t single_tile_vectors(const pt_gemm_tiles *tiles, size_t m, size_t n) {
+    for (size_t v = 1; v <= PT_GEMM_MAX_VECTORS; v++)
+        if (n <= v * tiles->lanes)
+            return m <= tiles->max_rows[v] ? v : 0;
+    return 0;
+}
+
 void pt_gemm_blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m, size_t n, size_t k,
                           const float *a, size_t lda, const float *b, size_t ldb, const float *bias,
                           float *c, size_t ldc, void *scratch) {
     if (m == 0 || n == 0)
         return;
+    const size_t single = transposed ? 0 : single_tile_vectors(tiles, m, n);
+    if (single > 0) {
+        const pt_gemm_tile tile = {
+            .columns = n,
+            .a = a,
+            .lda = lda,
+            .b = b,
+            .ldb = ldb,
+            .c = c,
+            .ldc = ldc,
+            .k = k,
+            .bias = bias,
+            .finish = true,
+        };
+        tiles->rows[single][m](&tile);
+        return;
+    }
     const size_t lanes = tiles->lanes, vectors_in_n = divide_up(n, lanes);
     const size_t widest = panel_vectors(tiles, m, vectors_in_n);
     const size_t k_block = max_size(choose_k_block(tiles, widest * lanes, k), 1);
@@ -319,6 +354,35 @@ static void pack_a(const pt_gemm_tiles *tiles, size_t m, size_t count, size_t k,
     }
 }
 
+/* A few last columns: the tile is turned around, with the rows of C along its vectors. */
+static void narrow_columns(const pt_gemm_tiles *tiles, size_t m, size_t n, const pt_shards *shards,
+                           const float *a, size_t lda, const float *b, size_t ldb, float *c,
+                           size_t ldc) {
+    enum { BLOCK = PT_GEMM_MAX_VECTORS * PT_GEMM_LINE };
+    float block[NARROW_COLUMNS * BLOCK];
+    size_t widest = PT_GEMM_MAX_VECTORS;
+    while (tiles->max_rows_columns[widest] < n)
+        widest--;
+    for (size_t i = 0; i < m; i += widest * tiles->lanes) {
+        const size_t rows = min_size(widest * tiles->lanes, m - i);
+        const pt_gemm_tile tile = {
+            .columns = rows,
+            .next_columns = rows,
+            .a = b,
+            .lda = ldb,
+            .b = a + i,
+            .ldb = lda,
+            .c = block,
+            .ldc = BLOCK,
+            .shards = shards,
+        };
+        tiles->columns[divide_up(rows, tiles->lanes)][n](&tile);
+        for (size_t x = 0; x < rows; x++)
+            for (size_t j = 0; j < n; j++)
+                c[(i + x) * ldc + j] = block[j * BLOCK + x];
+    }
+}
+
 void pt_gemm_blocked_columns(const pt_gemm_tiles *tiles, size_t m, size_t n,
                              const pt_shards *shards, const float *a, size_t lda, const float *b,
                              size_t ldb, float *c, size_t ldc, void *scratch) {
@@ -326,16 +390,22 @@ void pt_gemm_blocked_columns(const pt_gemm_tiles *tiles, size_t m, size_t n,
         return;
     const size_t first = shards->row[0], k = shards->row[shards->count] - first;
     const size_t lanes = tiles->lanes;
-    const size_t vectors_in_n = divide_up(n, lanes);
     const bool pack = k <= MAX_SHARD_PANEL_ROWS;
     a += first * lda;
     b += first * ldb;
+    const size_t narrow = narrow_rest(tiles, m, n);
+    n -= narrow;
+    if (narrow > 0)
+        narrow_columns(tiles, m, narrow, shards, a, lda, b + n, ldb, c + n, ldc);
+    if (n == 0)
+        return;
+    const size_t vectors_in_n = divide_up(n, lanes);
     const size_t m_limit = max_size(A_BLOCK_FLOATS / max_size(k, 1), 4 * PT_GEMM_MAX_ROWS);
     const size_t m_block = divide_up(m, divide_up(m, m_limit));
     const size_t widest = panel_vectors(tiles, m, vectors_in_n);
     const size_t panel_size = k * min_size(vectors_in_n, PT_GEMM_MAX_VECTORS) * lanes;
     float *panel = scratch, *other_panel = panel + panel_size;
-    float *a_packed = pack && vectors_in_n > 2 * widest && m_block * k <= A_BLOCK_FLOATS
+    float *a_packed = pack && vectors_in_n > PACK_PANELS * widest && m_block * k <= A_BLOCK_FLOATS
                           ? panel + 2 * panel_size
                           : NULL;
     const size_t steps = unrolled_steps(shards);

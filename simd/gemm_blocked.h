@@ -54,6 +54,8 @@ typedef struct pt_gemm_tile {
     bool resume;       /* go on from C, as an earlier block of k left it */
     bool finish;       /* the chain ends here: add +0.0f */
 
+    /* columns form only: where, after the step's row of A, the next tile's is, to be prefetched */
+    size_t a_ahead;
     /* columns form only: all of k, in shards; a and b point at the first shard's first row */
     const pt_shards *shards;
 } pt_gemm_tile;

@@ -268,7 +268,7 @@ static ALWAYS_INLINE void tile_rows(const pt_gemm_tile *tile, size_t rows, size_
 
 typedef struct columns_walk {
     const float *a, *b; /* the next step's rows; b: NULL if packed */
-    size_t lda, ldb;
+    size_t lda, ldb, a_ahead;
     float *panel; /* of the next step; NULL if not packing */
     panel_copy copy;
 } columns_walk;
@@ -286,6 +286,7 @@ static ALWAYS_INLINE void packed_columns(columns_walk *walk, size_t rows, size_t
     UNROLL for (size_t u = 0; u < steps; u++) {
         vec bv[PT_GEMM_MAX_VECTORS];
         load_panel_row(vectors, walk->panel + u * vectors * LANES, bv);
+        __builtin_prefetch(walk->a + walk->a_ahead);
         step_columns(walk, rows, vectors, bv, acc);
     }
     walk->panel += steps * vectors * LANES;
@@ -336,6 +337,7 @@ static ALWAYS_INLINE void tile_columns(const pt_gemm_tile *tile, size_t rows, si
                          .b = tile->b,
                          .lda = tile->lda,
                          .ldb = tile->ldb,
+                         .a_ahead = tile->a_ahead,
                          .panel = tile->panel,
                          .copy = start_copy(tile, vectors)};
     const size_t shards = tile->shards->count;
