@@ -70,29 +70,30 @@ static inline vec vec_add(vec a, vec b) {
     }
 TILE_LIST(DEFINE_TILE)
 
-/* panel[l][j] = b[j][l] for 8 x 8 floats in registers: rows i and i + 4 share a register, so that
+/* t[l][j] = b[j][l] for 8 x 8 floats in registers: rows i and i + 4 share a register, so that
  * what remains is a 4 x 4 transpose within each half. */
-static void transpose_8x8(const float *b, size_t ldb, size_t n, vec_mask columns, size_t k,
-                          float *panel, size_t width) {
-    vec r[8], t[8];
+static ALWAYS_INLINE void load_transposed(const float *b, size_t ldb, size_t n, vec_mask columns,
+                                          vec t[]) {
+    vec r[8], s[8];
     UNROLL for (size_t i = 0; i < 8; i++) r[i] =
         i < n ? vec_load_masked(columns, b + i * ldb) : vec_zero();
     UNROLL for (size_t i = 0; i < 4; i++) {
-        t[i] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x20);     /* columns 0-3 */
-        t[i + 4] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x31); /* columns 4-7 */
+        s[i] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x20);     /* columns 0-3 */
+        s[i + 4] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x31); /* columns 4-7 */
     }
     UNROLL for (size_t h = 0; h < 8; h += 4) {
-        __m256d low01 = _mm256_castps_pd(_mm256_unpacklo_ps(t[h], t[h + 1]));
-        __m256d low23 = _mm256_castps_pd(_mm256_unpacklo_ps(t[h + 2], t[h + 3]));
-        __m256d high01 = _mm256_castps_pd(_mm256_unpackhi_ps(t[h], t[h + 1]));
-        __m256d high23 = _mm256_castps_pd(_mm256_unpackhi_ps(t[h + 2], t[h + 3]));
-        r[h] = _mm256_castpd_ps(_mm256_unpacklo_pd(low01, low23));
-        r[h + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(low01, low23));
-        r[h + 2] = _mm256_castpd_ps(_mm256_unpacklo_pd(high01, high23));
-        r[h + 3] = _mm256_castpd_ps(_mm256_unpackhi_pd(high01, high23));
+        __m256d low01 = _mm256_castps_pd(_mm256_unpacklo_ps(s[h], s[h + 1]));
+        __m256d low23 = _mm256_castps_pd(_mm256_unpacklo_ps(s[h + 2], s[h + 3]));
+        __m256d high01 = _mm256_castps_pd(_mm256_unpackhi_ps(s[h], s[h + 1]));
+        __m256d high23 = _mm256_castps_pd(_mm256_unpackhi_ps(s[h + 2], s[h + 3]));
+        t[h] = _mm256_castpd_ps(_mm256_unpacklo_pd(low01, low23));
+        t[h + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(low01, low23));
+        t[h + 2] = _mm256_castpd_ps(_mm256_unpacklo_pd(high01, high23));
+        t[h + 3] = _mm256_castpd_ps(_mm256_unpackhi_pd(high01, high23));
     }
-    UNROLL for (size_t l = 0; l < 8; l++) if (l < k) vec_store(panel + l * width, r[l]);
 }
+
+#include "simd/gemm_narrow_body.h"
 
 static void pack_transposed(size_t n, size_t k, const float *b, size_t ldb, float *panel,
                             size_t width) {
@@ -100,8 +101,10 @@ static void pack_transposed(size_t n, size_t k, const float *b, size_t ldb, floa
         size_t rows = n - j < LANES ? n - j : LANES;
         for (size_t l = 0; l < k; l += LANES) {
             size_t columns = k - l < LANES ? k - l : LANES;
-            transpose_8x8(b + j * ldb + l, ldb, rows, vec_first(columns), columns,
-                          panel + l * width + j, width);
+            vec block[LANES];
+            load_transposed(b + j * ldb + l, ldb, rows, vec_first(columns), block);
+            UNROLL for (size_t u = 0; u < LANES; u++) if (u < columns)
+                vec_store(panel + (l + u) * width + j, block[u]);
         }
     }
 }
@@ -114,6 +117,7 @@ static const pt_gemm_tiles tiles_avx2 = {
     .max_rows_columns = {0, 12, 6, 4, 2},
     .usual_vectors = 2,
     .panel_floats = 8192, /* 32 KB, an L1 (Haswell to Zen 4): 512 rows of 16 */
+    .narrow_rows = {NULL, narrow_rows_1, narrow_rows_2, narrow_rows_3, narrow_rows_4},
     .pack_transposed = pack_transposed,
     .pack_columns = pack_columns,
     TILE_LIST(ROWS_TILE) TILE_LIST(COLUMNS_TILE)};

@@ -70,11 +70,11 @@ static inline vec vec_add(vec a, vec b) {
     }
 TILE_LIST(DEFINE_TILE)
 
-/* panel[l][j] = b[j][l] for 16 x 16 floats in registers: pairs of rows are interleaved by floats,
+/* t[l][j] = b[j][l] for 16 x 16 floats in registers: pairs of rows are interleaved by floats,
  * then by pairs of floats, then 128-bit quarters are exchanged twice. */
-static void transpose_16x16(const float *b, size_t ldb, size_t n, vec_mask columns, size_t k,
-                            float *panel, size_t width) {
-    vec r[16], t[16];
+static ALWAYS_INLINE void load_transposed(const float *b, size_t ldb, size_t n, vec_mask columns,
+                                          vec t[]) {
+    vec r[16];
     UNROLL for (size_t i = 0; i < 16; i++) r[i] =
         i < n ? _mm512_maskz_loadu_ps(columns, b + i * ldb) : vec_zero();
     UNROLL for (size_t i = 0; i < 16; i += 2) {
@@ -99,8 +99,9 @@ static void transpose_16x16(const float *b, size_t ldb, size_t n, vec_mask colum
         t[q + 8] = _mm512_shuffle_f32x4(low_even, high_even, 0xdd);
         t[q + 12] = _mm512_shuffle_f32x4(low_odd, high_odd, 0xdd);
     }
-    UNROLL for (size_t l = 0; l < 16; l++) if (l < k) vec_store(panel + l * width, t[l]);
 }
+
+#include "simd/gemm_narrow_body.h"
 
 static void pack_transposed(size_t n, size_t k, const float *b, size_t ldb, float *panel,
                             size_t width) {
@@ -108,8 +109,10 @@ static void pack_transposed(size_t n, size_t k, const float *b, size_t ldb, floa
         size_t rows = n - j < LANES ? n - j : LANES;
         for (size_t l = 0; l < k; l += LANES) {
             size_t columns = k - l < LANES ? k - l : LANES;
-            transpose_16x16(b + j * ldb + l, ldb, rows, vec_first(columns), columns,
-                            panel + l * width + j, width);
+            vec block[LANES];
+            load_transposed(b + j * ldb + l, ldb, rows, vec_first(columns), block);
+            UNROLL for (size_t u = 0; u < LANES; u++) if (u < columns)
+                vec_store(panel + (l + u) * width + j, block[u]);
         }
     }
 }
@@ -122,6 +125,7 @@ static const pt_gemm_tiles tiles_avx512 = {
     .max_rows_columns = {0, 12, 14, 9, 6},
     .usual_vectors = 3,
     .panel_floats = 49152, /* 192 KB, twice in an L2 of 1 MB beside a block of A: 1024 rows of 48 */
+    .narrow_rows = {NULL, narrow_rows_1, narrow_rows_2, narrow_rows_3, narrow_rows_4},
     .pack_transposed = pack_transposed,
     .pack_columns = pack_columns,
     TILE_LIST(ROWS_TILE) TILE_LIST(COLUMNS_TILE)};

@@ -37,7 +37,6 @@ enum {
     PACK_ROWS = 8,               /* tn: rows of A that are packed together */
     BIG_C_FLOATS = 1024 * 1024,  /* nn, nt: a C so big (4 MB) is prefetched */
     PACK_PANELS = 6,             /* ... where more panels than this use them */
-    NARROW_COLUMNS = 4,          /* the most columns beyond full vectors computed across rows */
     MAX_SHARD_PANEL_ROWS = 4096, /* tn: longer panels (over 512 KB) are not packed */
 };
 
@@ -86,7 +85,7 @@ static bool shares_sets(size_t lda) {
 /* How many last columns, too few for a vector, are better computed across the rows. */
 static size_t narrow_rest(const pt_gemm_tiles *tiles, size_t m, size_t n) {
     const size_t rest = n % tiles->lanes;
-    return rest <= NARROW_COLUMNS && m >= tiles->lanes ? rest : 0;
+    return rest <= PT_GEMM_NARROW && m >= tiles->lanes ? rest : 0;
 }
 
 static void copy_rows(size_t rows, size_t n, const float *from, size_t from_stride, float *to,
@@ -251,6 +250,25 @@ void pt_gemm_blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m,
         tiles->rows[single][m](&tile);
         return;
     }
+    const size_t narrow = narrow_rest(tiles, m, n);
+    n -= narrow;
+    if (narrow > 0) {
+        const pt_gemm_narrow product = {
+            .m = m,
+            .k = k,
+            .a = a,
+            .lda = lda,
+            .b = transposed ? b + n * ldb : b + n,
+            .b_step = transposed ? 1 : ldb,
+            .b_next = transposed ? ldb : 1,
+            .bias = bias ? bias + n : NULL,
+            .c = c + n,
+            .ldc = ldc,
+        };
+        tiles->narrow_rows[narrow](&product);
+        if (n == 0)
+            return;
+    }
     const size_t lanes = tiles->lanes, vectors_in_n = divide_up(n, lanes);
     const size_t widest = panel_vectors(tiles, m, vectors_in_n);
     const size_t k_block = max_size(choose_k_block(tiles, widest * lanes, k), 1);
@@ -359,7 +377,7 @@ static void narrow_columns(const pt_gemm_tiles *tiles, size_t m, size_t n, const
                            const float *a, size_t lda, const float *b, size_t ldb, float *c,
                            size_t ldc) {
     enum { BLOCK = PT_GEMM_MAX_VECTORS * PT_GEMM_LINE };
-    float block[NARROW_COLUMNS * BLOCK];
+    float block[PT_GEMM_NARROW * BLOCK];
     size_t widest = PT_GEMM_MAX_VECTORS;
     while (tiles->max_rows_columns[widest] < n)
         widest--;

@@ -19,6 +19,7 @@ enum {
     PT_GEMM_MAX_VECTORS = 4, /* widest tile, in vectors */
     PT_GEMM_MAX_ROWS = 14,   /* tallest tile */
     PT_GEMM_LINE = 16,       /* floats in a cache line */
+    PT_GEMM_NARROW = 4,      /* the most columns beyond full vectors that are computed across rows */
     PT_GEMM_STEPS = 4,       /* steps of k in the unrolled loop of a tile */
 };
 
@@ -60,6 +61,18 @@ typedef struct pt_gemm_tile {
     const pt_shards *shards;
 } pt_gemm_tile;
 
+/* A product with 1 .. PT_GEMM_NARROW columns; element (l, j) of B is b[l * b_step + j * b_next]. */
+typedef struct pt_gemm_narrow {
+    size_t m, k;
+    const float *a;
+    size_t lda;
+    const float *b;
+    size_t b_step, b_next;
+    const float *bias;
+    float *c;
+    size_t ldc;
+} pt_gemm_narrow;
+
 typedef void (*pt_gemm_tile_function)(const pt_gemm_tile *tile);
 
 /* The tiles of one instruction set, and the sizes that suit it. */
@@ -72,6 +85,7 @@ typedef struct pt_gemm_tiles {
     /* [vectors][rows] */
     pt_gemm_tile_function rows[PT_GEMM_MAX_VECTORS + 1][PT_GEMM_MAX_ROWS + 1];
     pt_gemm_tile_function columns[PT_GEMM_MAX_VECTORS + 1][PT_GEMM_MAX_ROWS + 1];
+    void (*narrow_rows[PT_GEMM_NARROW + 1])(const pt_gemm_narrow *product); /* [columns] */
     /* panel[l * width + j] = b[j * ldb + l] for j < n, l < k; zeros for n <= j < width; width is a
      * multiple of lanes. */
     void (*pack_transposed)(size_t n, size_t k, const float *b, size_t ldb, float *panel,
