@@ -10,12 +10,16 @@
  *           for each tile              rows of A stream from L2, C stays in registers
  *
  * Differences, each for a reason:
- *   - Panels are packed by the first tile that uses them, which has each row of B in registers
- *     anyway: packing costs a store a vector and no pass of its own. B transposed (nt) is packed
- *     ahead, by transposes in registers.
- *   - A is not packed: a tile reads `rows` streams from it. Only where A's rows lie a multiple of
- *     2 KB apart, so that the streams would fall into the same few sets of L1, is the block copied
- *     to rows of another stride.
+ *   - The first panel is packed by the first tile that uses it, which has each row of B in registers
+ *     anyway; every later one is copied by the tiles of the panel before it, a row between two steps
+ *     of theirs, where the load and store ports are idle. So packing has no pass of its own. B
+ *     transposed (nt) is packed ahead, by transposes in registers.
+ *   - nn and nt do not pack A: a tile reads `rows` streams from it. Only where A's rows lie a
+ *     multiple of 2 KB apart, so that the streams would fall into the same few sets of L1, is the
+ *     block copied to rows of another stride. tn packs A in the order of the tiles if there are
+ *     enough panels to use it: each step of a tile would be in another page.
+ *   - One to four columns beyond full vectors are computed with the rows of C along the vectors
+ *     (gemm_narrow_body.h; for tn, the same tiles with A and B exchanged).
  *   - Rows are dealt evenly to tiles, so that no sliver is left: 100 rows at up to 9 a tile are
  *     four tiles of 9 and eight of 8, not eleven of 9 and one of 1. Likewise k to blocks.
  *   - The numeric contract wants one chain of FMAs an element: a later block of k loads C into the
@@ -23,8 +27,8 @@
  *   - The gradient of the weights (tn) has no blocks of k: a tile walks all shards of its rows and
  *     merges them in registers. Its k is a mini-batch, so that the panel still fits L1 or L2.
  *
- * While a tile computes, it prefetches its share of the next panel, which the hardware does not
- * when every row of it is in another page.
+ * While a tile computes, it prefetches its share of the next panel of transposed B, and the next
+ * tile's C if C is big: the hardware does not when every row is in another page.
  */
 #include "simd/gemm_blocked.h"
 
@@ -82,10 +86,17 @@ static bool shares_sets(size_t lda) {
     return lda % A_SET_STRIDE == 0;
 }
 
-/* How many last columns, too few for a vector, are better computed across the rows. */
+/* How many last columns, too few for a vector, are better computed across the rows. In nn and nt
+ * that means transposing A in registers, which wants whole blocks of it. */
 static size_t narrow_rest(const pt_gemm_tiles *tiles, size_t m, size_t n) {
     const size_t rest = n % tiles->lanes;
     return rest <= PT_GEMM_NARROW && m >= tiles->lanes ? rest : 0;
+}
+
+static size_t narrow_rest_transposed(const pt_gemm_tiles *tiles, size_t m, size_t n, size_t k) {
+    if (n > PT_GEMM_NARROW && (m < 2 * tiles->lanes || k < tiles->lanes))
+        return 0;
+    return narrow_rest(tiles, m, n);
 }
 
 static void copy_rows(size_t rows, size_t n, const float *from, size_t from_stride, float *to,
@@ -189,9 +200,9 @@ typedef struct rows_product {
 
 /* A panel of B and the block of A that it meets. */
 typedef struct rows_panel {
-    size_t l, i, j;          /* where it begins, in k, m and n */
-    size_t k, m, columns;    /* its extent */
-    size_t vectors;          /* of a row */
+    size_t l, i, j;       /* where it begins, in k, m and n */
+    size_t k, m, columns; /* its extent */
+    size_t vectors;       /* of a row */
 } rows_panel;
 
 static void set_extent(const rows_product *p, rows_panel *x) {
@@ -250,7 +261,7 @@ void pt_gemm_blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m,
         tiles->rows[single][m](&tile);
         return;
     }
-    const size_t narrow = narrow_rest(tiles, m, n);
+    const size_t narrow = narrow_rest_transposed(tiles, m, n, k);
     n -= narrow;
     if (narrow > 0) {
         const pt_gemm_narrow product = {
@@ -282,8 +293,7 @@ void pt_gemm_blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m,
         .m_block = vectors_in_n > widest ? divide_up(m, divide_up(m, m_limit)) : m,
     };
     const size_t widest_later = min_size(min_size(widest + 1, vectors_in_n), PT_GEMM_MAX_VECTORS);
-    const size_t panel_size =
-        min_size(k_block * widest_later * lanes, max_panel_floats(tiles));
+    const size_t panel_size = min_size(k_block * widest_later * lanes, max_panel_floats(tiles));
     float *panel = scratch, *other_panel = panel + panel_size, *a_copy = panel + 2 * panel_size;
     const bool copy_a = shares_sets(lda) && vectors_in_n > widest;
     const size_t a_stride = copy_a ? k_block + PT_GEMM_LINE : lda;
@@ -439,7 +449,7 @@ void pt_gemm_blocked_columns(const pt_gemm_tiles *tiles, size_t m, size_t n,
                 .m = mb,
                 .count = divide_up(mb, tiles->max_rows_columns[vectors]),
                 .vectors = vectors,
-                    .k = k,
+                .k = k,
                 .a_packed = a_packed,
             };
             if (a_packed && a_count != walk.count)
