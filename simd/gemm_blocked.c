@@ -30,42 +30,9 @@
  * While a tile computes, it prefetches its share of the next panel of transposed B, and the next
  * tile's C if C is big: the hardware does not when every row is in another page.
  */
-#include "simd/gemm_blocked.h"
+#include "simd/gemm_panels.h"
 
 #include <string.h>
-
-enum {
-    A_BLOCK_FLOATS = 128 * 1024, /* a block of A: 512 KB, half of a 1 MB L2 */
-    A_BLOCK_ROWS = 512,          /* nn, nt: and no more rows than this */
-    A_SET_STRIDE = 512,          /* floats: rows of A a multiple of this apart share L1 sets */
-    PACK_ROWS = 8,               /* tn: rows of A that are packed together */
-    BIG_C_FLOATS = 1024 * 1024,  /* nn, nt: a C so big (4 MB) is prefetched */
-    PACK_PANELS = 6,             /* ... where more panels than this use them */
-    MAX_SHARD_PANEL_ROWS = 4096, /* tn: longer panels (over 512 KB) are not packed */
-};
-
-static size_t min_size(size_t a, size_t b) {
-    return a < b ? a : b;
-}
-
-static size_t max_size(size_t a, size_t b) {
-    return a > b ? a : b;
-}
-
-static size_t divide_up(size_t a, size_t b) {
-    return (a + b - 1) / b;
-}
-
-/* How many vectors wide the next panel is, with `left` vectors to go: wide tiles where there are
- * few rows (to have enough independent chains), otherwise the usual, and never a lone last vector.
- */
-static size_t panel_vectors(const pt_gemm_tiles *tiles, size_t m, size_t left) {
-    const size_t usual = tiles->usual_vectors;
-    size_t wide = m <= tiles->max_rows[4] ? 4 : m <= tiles->max_rows[3] ? 3 : usual;
-    if (left == wide + 1) /* one more, or two halves if so one tile still takes all rows */
-        return left <= PT_GEMM_MAX_VECTORS && m > tiles->max_rows[wide] ? left : (left + 1) / 2;
-    return min_size(left, wide);
-}
 
 /* Panels of one k block are at most panel_floats + 1/4 (a longer k is cut into even blocks). */
 static size_t choose_k_block(const pt_gemm_tiles *tiles, size_t width, size_t k) {
@@ -84,13 +51,6 @@ static size_t max_panel_floats(const pt_gemm_tiles *tiles) {
 
 static bool shares_sets(size_t lda) {
     return lda % A_SET_STRIDE == 0;
-}
-
-/* How many last columns, too few for a vector, are better computed across the rows. In nn and nt
- * that means transposing A in registers, which wants whole blocks of it. */
-static size_t narrow_rest(const pt_gemm_tiles *tiles, size_t m, size_t n) {
-    const size_t rest = n % tiles->lanes;
-    return rest <= PT_GEMM_NARROW && m >= tiles->lanes ? rest : 0;
 }
 
 static size_t narrow_rest_transposed(const pt_gemm_tiles *tiles, size_t m, size_t n, size_t k) {
@@ -120,74 +80,6 @@ size_t pt_gemm_blocked_scratch(const pt_gemm_tiles *tiles, pt_gemm_form form, si
     size_t copy = min_size(min_size(m, A_BLOCK_ROWS) * (min_size(k, longest / 2) + PT_GEMM_LINE),
                            A_BLOCK_FLOATS + A_BLOCK_ROWS * PT_GEMM_LINE);
     return (2 * panel + copy) * sizeof(float);
-}
-
-/* --- the tiles of one panel, from the top of a block of A down --- */
-
-typedef struct panel_walk {
-    const pt_gemm_tiles *tiles;
-    const pt_gemm_tile_function *functions; /* [rows] */
-    size_t m, count;                        /* rows, and tiles they are dealt to */
-    size_t vectors;
-    const float *next_c; /* top of the next panel's C */
-
-    size_t next_rows; /* of the next panel, that the tiles shall copy together */
-
-    /* rows form: the next panel of transposed B where it lies, to be prefetched: rows of so many
-     * cache lines (0: none) */
-    const float *next_b;
-    size_t ldb, lines;
-
-    /* columns form */
-    size_t k;
-    const float *a_packed; /* A in the order of the tiles, or NULL */
-} panel_walk;
-
-/* Tile t's share of prefetching a panel of transposed B: one line of every row, or two. */
-static void share_prefetch(const panel_walk *walk, size_t t, pt_gemm_tile *tile) {
-    tile->prefetch = tile->a; /* something that is there anyway */
-    tile->prefetch_stride = tile->prefetch_second = 0;
-    if (t < walk->lines) {
-        tile->prefetch = walk->next_b + t * PT_GEMM_LINE;
-        tile->prefetch_stride = walk->ldb;
-        tile->prefetch_second = t + walk->count < walk->lines ? walk->count * PT_GEMM_LINE : 0;
-    }
-}
-
-/* `a_step`: floats from one row of the tile's A to the next. */
-static void walk_panel(const panel_walk *walk, size_t a_step, pt_gemm_tile tile) {
-    const size_t base = walk->m / walk->count, taller = walk->m % walk->count;
-    const size_t width = walk->vectors * walk->tiles->lanes;
-    /* The first tile copies nothing if it packs its own panel. */
-    const size_t copying = walk->count - (tile.b ? 1 : 0);
-    const size_t share = walk->next_rows > 0 ? divide_up(walk->next_rows, copying) : 0;
-    size_t left = walk->next_rows;
-    const float *a = tile.a;
-    const float *a_packed = walk->a_packed;
-    for (size_t t = 0; t < walk->count; t++) {
-        const size_t rows = base + (t < taller);
-        tile.a = a;
-        if (a_packed) {
-            tile.a = a_packed;
-            tile.lda = rows;
-            a_packed += rows * walk->k;
-        }
-        tile.a_ahead = a_packed ? 0 : 2 * rows - 1;
-        a += rows * a_step;
-        tile.next_rows = tile.b ? 0 : min_size(share, left);
-        if (walk->next_c)
-            tile.next_c = t + 1 < walk->count ? tile.c + rows * tile.ldc : walk->next_c;
-        share_prefetch(walk, t, &tile);
-        walk->functions[rows](&tile);
-        if (tile.panel)
-            tile.b = NULL; /* packed by now */
-        tile.c += rows * tile.ldc;
-        if (tile.next_rows > 0) {
-            tile.next_b += tile.next_rows * tile.ldb;
-            tile.next_panel += tile.next_rows * width;
-            left -= tile.next_rows;
-        }
-    }
 }
 
 /* --- nn, nt --- */
@@ -353,132 +245,4 @@ void pt_gemm_blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m,
         packed = copy;
         x = next;
     } while (more);
-}
-
-/* --- tn --- */
-
-/* How many rows of the next panel a tile can copy. */
-static size_t unrolled_steps(const pt_shards *shards) {
-    size_t steps = 0;
-    for (size_t s = 0; s < shards->count; s++)
-        steps += (shards->row[s + 1] - shards->row[s]) / PT_GEMM_STEPS;
-    return steps;
-}
-
-/* A in the order of the tiles. A few of its rows at a time, so that they are read along. */
-static void pack_a(const pt_gemm_tiles *tiles, size_t m, size_t count, size_t k, const float *a,
-                   size_t lda, float *packed) {
-    const size_t base = m / count, taller = m % count;
-    for (size_t l = 0; l < k; l += PACK_ROWS) {
-        const size_t steps = min_size(PACK_ROWS, k - l);
-        const float *from = a + l * lda;
-        float *to = packed;
-        for (size_t t = 0; t < count; t++) {
-            const size_t rows = base + (t < taller);
-            tiles->pack_columns(rows, steps, from, lda, to + l * rows);
-            from += rows;
-            to += rows * k;
-        }
-    }
-}
-
-/* A few last columns: the tile is turned around, with the rows of C along its vectors. */
-static void narrow_columns(const pt_gemm_tiles *tiles, size_t m, size_t n, const pt_shards *shards,
-                           const float *a, size_t lda, const float *b, size_t ldb, float *c,
-                           size_t ldc) {
-    enum { BLOCK = PT_GEMM_MAX_VECTORS * PT_GEMM_LINE };
-    float block[PT_GEMM_NARROW * BLOCK];
-    size_t widest = PT_GEMM_MAX_VECTORS;
-    while (tiles->max_rows_columns[widest] < n)
-        widest--;
-    for (size_t i = 0; i < m; i += widest * tiles->lanes) {
-        const size_t rows = min_size(widest * tiles->lanes, m - i);
-        const pt_gemm_tile tile = {
-            .columns = rows,
-            .next_columns = rows,
-            .a = b,
-            .lda = ldb,
-            .b = a + i,
-            .ldb = lda,
-            .c = block,
-            .ldc = BLOCK,
-            .shards = shards,
-        };
-        tiles->columns[divide_up(rows, tiles->lanes)][n](&tile);
-        for (size_t x = 0; x < rows; x++)
-            for (size_t j = 0; j < n; j++)
-                c[(i + x) * ldc + j] = block[j * BLOCK + x];
-    }
-}
-
-void pt_gemm_blocked_columns(const pt_gemm_tiles *tiles, size_t m, size_t n,
-                             const pt_shards *shards, const float *a, size_t lda, const float *b,
-                             size_t ldb, float *c, size_t ldc, void *scratch) {
-    if (m == 0 || n == 0)
-        return;
-    const size_t first = shards->row[0], k = shards->row[shards->count] - first;
-    const size_t lanes = tiles->lanes;
-    const bool pack = k <= MAX_SHARD_PANEL_ROWS;
-    a += first * lda;
-    b += first * ldb;
-    const size_t narrow = narrow_rest(tiles, m, n);
-    n -= narrow;
-    if (narrow > 0)
-        narrow_columns(tiles, m, narrow, shards, a, lda, b + n, ldb, c + n, ldc);
-    if (n == 0)
-        return;
-    const size_t vectors_in_n = divide_up(n, lanes);
-    const size_t m_limit = max_size(A_BLOCK_FLOATS / max_size(k, 1), 4 * PT_GEMM_MAX_ROWS);
-    const size_t m_block = divide_up(m, divide_up(m, m_limit));
-    const size_t widest = panel_vectors(tiles, m, vectors_in_n);
-    const size_t panel_size = k * min_size(vectors_in_n, PT_GEMM_MAX_VECTORS) * lanes;
-    float *panel = scratch, *other_panel = panel + panel_size;
-    float *a_packed = pack && vectors_in_n > PACK_PANELS * widest && m_block * k <= A_BLOCK_FLOATS
-                          ? panel + 2 * panel_size
-                          : NULL;
-    const size_t steps = unrolled_steps(shards);
-    for (size_t i = 0; i < m; i += m_block) {
-        const size_t mb = min_size(m_block, m - i);
-        size_t vectors = panel_vectors(tiles, m, vectors_in_n), next_vectors, a_count = 0;
-        bool packed = false, copy;
-        for (size_t j = 0; j < n; j += vectors * lanes, vectors = next_vectors, packed = copy) {
-            const size_t columns = min_size(vectors * lanes, n - j), next = j + columns;
-            panel_walk walk = {
-                .tiles = tiles,
-                .functions = tiles->columns[vectors],
-                .m = mb,
-                .count = divide_up(mb, tiles->max_rows_columns[vectors]),
-                .vectors = vectors,
-                .k = k,
-                .a_packed = a_packed,
-            };
-            if (a_packed && a_count != walk.count)
-                pack_a(tiles, mb, walk.count, k, a + i, lda, a_packed);
-            a_count = walk.count;
-            pt_gemm_tile tile = {
-                .columns = columns,
-                .a = a + i,
-                .lda = lda,
-                .c = c + i * ldc + j,
-                .ldc = ldc,
-                .b = packed ? NULL : b + j,
-                .ldb = ldb,
-                .panel = packed || (pack && walk.count > 1) ? panel : NULL,
-                .next_columns = columns,
-                .shards = shards,
-            };
-            next_vectors = next < n ? panel_vectors(tiles, m, divide_up(n - next, lanes)) : 0;
-            const size_t copying = walk.count - (packed ? 0 : 1);
-            copy = pack && next_vectors == vectors && copying * steps >= k;
-            if (copy) {
-                walk.next_rows = k;
-                tile.next_b = b + next;
-                tile.next_panel = other_panel;
-                tile.next_columns = min_size(vectors * lanes, n - next);
-                other_panel = panel;
-                panel = tile.next_panel;
-            }
-            walk_panel(&walk, 1, tile);
-        }
-    }
 }
