@@ -241,7 +241,7 @@ void pt_gemm_blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m,
                 panel = tile.next_panel;
             }
         }
-        walk_panel(&walk, a_stride, tile);
+        walk_panel(&walk, a_stride, &tile);
         packed = copy;
         x = next;
     } while (more);

@@ -124,7 +124,7 @@ void pt_gemm_blocked_columns(const pt_gemm_tiles *tiles, size_t m, size_t n,
                 other_panel = panel;
                 panel = tile.next_panel;
             }
-            walk_panel(&walk, 1, tile);
+            walk_panel(&walk, 1, &tile);
         }
     }
 }

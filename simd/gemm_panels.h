@@ -6,6 +6,8 @@
 
 #include "simd/gemm_blocked.h"
 
+#include <assert.h>
+
 enum {
     A_BLOCK_FLOATS = 128 * 1024, /* a block of A: 512 KB, half of a 1 MB L2 */
     A_BLOCK_ROWS = 512,          /* nn, nt: and no more rows than this */
@@ -79,37 +81,38 @@ static inline void share_prefetch(const panel_walk *walk, size_t t, pt_gemm_tile
 }
 
 /* `a_step`: floats from one row of the tile's A to the next. */
-static inline void walk_panel(const panel_walk *walk, size_t a_step, pt_gemm_tile tile) {
+static inline void walk_panel(const panel_walk *walk, size_t a_step, pt_gemm_tile *tile) {
+    assert(walk->count > 0);
     const size_t base = walk->m / walk->count, taller = walk->m % walk->count;
     const size_t width = walk->vectors * walk->tiles->lanes;
     /* The first tile copies nothing if it packs its own panel. */
-    const size_t copying = walk->count - (tile.b ? 1 : 0);
+    const size_t copying = walk->count - (tile->b ? 1 : 0);
     const size_t share = walk->next_rows > 0 ? divide_up(walk->next_rows, copying) : 0;
     size_t left = walk->next_rows;
-    const float *a = tile.a;
+    const float *a = tile->a;
     const float *a_packed = walk->a_packed;
     for (size_t t = 0; t < walk->count; t++) {
         const size_t rows = base + (t < taller);
-        tile.a = a;
+        tile->a = a;
         if (a_packed) {
-            tile.a = a_packed;
-            tile.lda = rows;
+            tile->a = a_packed;
+            tile->lda = rows;
             a_packed += rows * walk->k;
         }
-        tile.a_ahead = a_packed ? 0 : 2 * rows - 1;
+        tile->a_ahead = a_packed ? 0 : 2 * rows - 1;
         a += rows * a_step;
-        tile.next_rows = tile.b ? 0 : min_size(share, left);
+        tile->next_rows = tile->b ? 0 : min_size(share, left);
         if (walk->next_c)
-            tile.next_c = t + 1 < walk->count ? tile.c + rows * tile.ldc : walk->next_c;
-        share_prefetch(walk, t, &tile);
-        walk->functions[rows](&tile);
-        if (tile.panel)
-            tile.b = NULL; /* packed by now */
-        tile.c += rows * tile.ldc;
-        if (tile.next_rows > 0) {
-            tile.next_b += tile.next_rows * tile.ldb;
-            tile.next_panel += tile.next_rows * width;
-            left -= tile.next_rows;
+            tile->next_c = t + 1 < walk->count ? tile->c + rows * tile->ldc : walk->next_c;
+        share_prefetch(walk, t, tile);
+        walk->functions[rows](tile);
+        if (tile->panel)
+            tile->b = NULL; /* packed by now */
+        tile->c += rows * tile->ldc;
+        if (tile->next_rows > 0) {
+            tile->next_b += tile->next_rows * tile->ldb;
+            tile->next_panel += tile->next_rows * width;
+            left -= tile->next_rows;
         }
     }
 }
