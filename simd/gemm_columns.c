@@ -33,7 +33,7 @@ static void narrow_columns(const pt_gemm_tiles *tiles, size_t m, size_t n, const
                            const float *a, size_t lda, const float *b, size_t ldb, float *c,
                            size_t ldc) {
     enum { BLOCK = PT_GEMM_MAX_VECTORS * PT_GEMM_LINE };
-    float block[PT_GEMM_NARROW * BLOCK];
+    float block[PT_GEMM_NARROW * BLOCK] = {0};
     size_t widest = PT_GEMM_MAX_VECTORS;
     while (tiles->max_rows_columns[widest] < n)
         widest--;
