@@ -7,40 +7,14 @@
  * Loop structure: gemm_blocked.c; register tiles: gemm_tile_body.h.
  */
 #include "simd/kernels_internal.h"
+#include "simd/lanes_avx2.h"
 
-#include <immintrin.h>
-
-enum { LANES = 8 };
-typedef __m256 vec;
-typedef __m256i vec_mask;
-
-static inline vec vec_zero(void) {
-    return _mm256_setzero_ps();
-}
-static inline vec vec_broadcast(const float *x) {
-    return _mm256_broadcast_ss(x);
-}
-static inline vec vec_load(const float *x) {
-    return _mm256_loadu_ps(x);
-}
-static inline void vec_store(float *x, vec v) {
-    _mm256_storeu_ps(x, v);
-}
-static inline vec vec_load_masked(vec_mask mask, const float *x) {
-    return _mm256_maskload_ps(x, mask);
-}
-static inline void vec_store_masked(vec_mask mask, float *x, vec v) {
-    _mm256_maskstore_ps(x, mask, v);
-}
-static inline vec_mask vec_first(size_t n) {
-    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), lane);
-}
-static inline vec vec_fma(vec a, vec b, vec c) {
-    return _mm256_fmadd_ps(a, b, c);
-}
-static inline vec vec_add(vec a, vec b) {
-    return _mm256_add_ps(a, b);
+static inline void vec_fma_broadcast(vec *c, const float *x, vec b) {
+    vec xv;
+    __asm__("vbroadcastss %2, %1\n\t"
+            "vfmadd231ps %3, %1, %0"
+            : "+x"(*c), "=&x"(xv)
+            : "m"(*x), "x"(b));
 }
 
 /* A row per width. */
@@ -55,6 +29,8 @@ static inline vec vec_add(vec a, vec b) {
 
 #include "simd/gemm_tile_body.h"
 
+#include "simd/gemm_column_sum_body.h"
+
 #define DEFINE_TILE(r, c)                                                                          \
     static void pt_sgemm_rows_##r##x##c##_avx2(const pt_gemm_tile *tile) {                         \
         tile_rows(tile, r, c / LANES);                                                             \
@@ -64,29 +40,30 @@ static inline vec vec_add(vec a, vec b) {
     }
 TILE_LIST(DEFINE_TILE)
 
-/* panel[l][j] = b[j][l] for 8 x 8 floats in registers: rows i and i + 4 share a register, so that
+/* t[l][j] = b[j][l] for 8 x 8 floats in registers: rows i and i + 4 share a register, so that
  * what remains is a 4 x 4 transpose within each half. */
-static void transpose_8x8(const float *b, size_t ldb, size_t n, vec_mask columns, size_t k,
-                          float *panel, size_t width) {
-    vec r[8], t[8];
+static ALWAYS_INLINE void load_transposed(const float *b, size_t ldb, size_t n, vec_mask columns,
+                                          vec t[]) {
+    vec r[8], s[8];
     UNROLL for (size_t i = 0; i < 8; i++) r[i] =
         i < n ? vec_load_masked(columns, b + i * ldb) : vec_zero();
     UNROLL for (size_t i = 0; i < 4; i++) {
-        t[i] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x20);     /* columns 0-3 */
-        t[i + 4] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x31); /* columns 4-7 */
+        s[i] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x20);     /* columns 0-3 */
+        s[i + 4] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x31); /* columns 4-7 */
     }
     UNROLL for (size_t h = 0; h < 8; h += 4) {
-        __m256d low01 = _mm256_castps_pd(_mm256_unpacklo_ps(t[h], t[h + 1]));
-        __m256d low23 = _mm256_castps_pd(_mm256_unpacklo_ps(t[h + 2], t[h + 3]));
-        __m256d high01 = _mm256_castps_pd(_mm256_unpackhi_ps(t[h], t[h + 1]));
-        __m256d high23 = _mm256_castps_pd(_mm256_unpackhi_ps(t[h + 2], t[h + 3]));
-        r[h] = _mm256_castpd_ps(_mm256_unpacklo_pd(low01, low23));
-        r[h + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(low01, low23));
-        r[h + 2] = _mm256_castpd_ps(_mm256_unpacklo_pd(high01, high23));
-        r[h + 3] = _mm256_castpd_ps(_mm256_unpackhi_pd(high01, high23));
+        __m256d low01 = _mm256_castps_pd(_mm256_unpacklo_ps(s[h], s[h + 1]));
+        __m256d low23 = _mm256_castps_pd(_mm256_unpacklo_ps(s[h + 2], s[h + 3]));
+        __m256d high01 = _mm256_castps_pd(_mm256_unpackhi_ps(s[h], s[h + 1]));
+        __m256d high23 = _mm256_castps_pd(_mm256_unpackhi_ps(s[h + 2], s[h + 3]));
+        t[h] = _mm256_castpd_ps(_mm256_unpacklo_pd(low01, low23));
+        t[h + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(low01, low23));
+        t[h + 2] = _mm256_castpd_ps(_mm256_unpacklo_pd(high01, high23));
+        t[h + 3] = _mm256_castpd_ps(_mm256_unpackhi_pd(high01, high23));
     }
-    UNROLL for (size_t l = 0; l < 8; l++) if (l < k) vec_store(panel + l * width, r[l]);
 }
+
+#include "simd/gemm_narrow_body.h"
 
 static void pack_transposed(size_t n, size_t k, const float *b, size_t ldb, float *panel,
                             size_t width) {
@@ -94,8 +71,10 @@ static void pack_transposed(size_t n, size_t k, const float *b, size_t ldb, floa
         size_t rows = n - j < LANES ? n - j : LANES;
         for (size_t l = 0; l < k; l += LANES) {
             size_t columns = k - l < LANES ? k - l : LANES;
-            transpose_8x8(b + j * ldb + l, ldb, rows, vec_first(columns), columns,
-                          panel + l * width + j, width);
+            vec block[LANES];
+            load_transposed(b + j * ldb + l, ldb, rows, vec_first(columns), block);
+            UNROLL for (size_t u = 0; u < LANES; u++) if (u < columns)
+                vec_store(panel + (l + u) * width + j, block[u]);
         }
     }
 }
@@ -107,8 +86,10 @@ static const pt_gemm_tiles tiles_avx2 = {
     .max_rows = {0, 12, 6, 4, 2},
     .max_rows_columns = {0, 12, 6, 4, 2},
     .usual_vectors = 2,
-    .panel_floats = 4096, /* 16 KB of an L1 of 32 (Haswell to Zen 4): 256 rows of 16 */
+    .panel_floats = 8192, /* 32 KB, an L1 (Haswell to Zen 4): 512 rows of 16 */
+    .narrow_rows = {NULL, narrow_rows_1, narrow_rows_2, narrow_rows_3, narrow_rows_4},
     .pack_transposed = pack_transposed,
+    .pack_columns = pack_columns,
     TILE_LIST(ROWS_TILE) TILE_LIST(COLUMNS_TILE)};
 
 static size_t sgemm_scratch_avx2(pt_gemm_form form, size_t m, size_t n, size_t k) {

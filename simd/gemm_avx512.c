@@ -11,39 +11,10 @@
  * Loop structure: gemm_blocked.c; register tiles: gemm_tile_body.h.
  */
 #include "simd/kernels_internal.h"
+#include "simd/lanes_avx512.h"
 
-#include <immintrin.h>
-
-enum { LANES = 16 };
-typedef __m512 vec;
-typedef __mmask16 vec_mask;
-
-static inline vec vec_zero(void) {
-    return _mm512_setzero_ps();
-}
-static inline vec vec_broadcast(const float *x) {
-    return _mm512_set1_ps(*x);
-}
-static inline vec vec_load(const float *x) {
-    return _mm512_loadu_ps(x);
-}
-static inline void vec_store(float *x, vec v) {
-    _mm512_storeu_ps(x, v);
-}
-static inline vec vec_load_masked(vec_mask mask, const float *x) {
-    return _mm512_maskz_loadu_ps(mask, x);
-}
-static inline void vec_store_masked(vec_mask mask, float *x, vec v) {
-    _mm512_mask_storeu_ps(x, mask, v);
-}
-static inline vec_mask vec_first(size_t n) {
-    return (vec_mask)((1u << n) - 1u);
-}
-static inline vec vec_fma(vec a, vec b, vec c) {
-    return _mm512_fmadd_ps(a, b, c);
-}
-static inline vec vec_add(vec a, vec b) {
-    return _mm512_add_ps(a, b);
+static inline void vec_fma_broadcast(vec *c, const float *x, vec b) {
+    __asm__("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(*c) : "v"(b), "m"(*x));
 }
 
 /* A row per width. */
@@ -59,6 +30,8 @@ static inline vec vec_add(vec a, vec b) {
 
 #include "simd/gemm_tile_body.h"
 
+#include "simd/gemm_column_sum_body.h"
+
 #define DEFINE_TILE(r, c)                                                                          \
     static void pt_sgemm_rows_##r##x##c##_avx512(const pt_gemm_tile *tile) {                       \
         tile_rows(tile, r, c / LANES);                                                             \
@@ -68,11 +41,11 @@ static inline vec vec_add(vec a, vec b) {
     }
 TILE_LIST(DEFINE_TILE)
 
-/* panel[l][j] = b[j][l] for 16 x 16 floats in registers: pairs of rows are interleaved by floats,
+/* t[l][j] = b[j][l] for 16 x 16 floats in registers: pairs of rows are interleaved by floats,
  * then by pairs of floats, then 128-bit quarters are exchanged twice. */
-static void transpose_16x16(const float *b, size_t ldb, size_t n, vec_mask columns, size_t k,
-                            float *panel, size_t width) {
-    vec r[16], t[16];
+static ALWAYS_INLINE void load_transposed(const float *b, size_t ldb, size_t n, vec_mask columns,
+                                          vec t[]) {
+    vec r[16];
     UNROLL for (size_t i = 0; i < 16; i++) r[i] =
         i < n ? _mm512_maskz_loadu_ps(columns, b + i * ldb) : vec_zero();
     UNROLL for (size_t i = 0; i < 16; i += 2) {
@@ -97,8 +70,9 @@ static void transpose_16x16(const float *b, size_t ldb, size_t n, vec_mask colum
         t[q + 8] = _mm512_shuffle_f32x4(low_even, high_even, 0xdd);
         t[q + 12] = _mm512_shuffle_f32x4(low_odd, high_odd, 0xdd);
     }
-    UNROLL for (size_t l = 0; l < 16; l++) if (l < k) vec_store(panel + l * width, t[l]);
 }
+
+#include "simd/gemm_narrow_body.h"
 
 static void pack_transposed(size_t n, size_t k, const float *b, size_t ldb, float *panel,
                             size_t width) {
@@ -106,8 +80,10 @@ static void pack_transposed(size_t n, size_t k, const float *b, size_t ldb, floa
         size_t rows = n - j < LANES ? n - j : LANES;
         for (size_t l = 0; l < k; l += LANES) {
             size_t columns = k - l < LANES ? k - l : LANES;
-            transpose_16x16(b + j * ldb + l, ldb, rows, vec_first(columns), columns,
-                            panel + l * width + j, width);
+            vec block[LANES];
+            load_transposed(b + j * ldb + l, ldb, rows, vec_first(columns), block);
+            UNROLL for (size_t u = 0; u < LANES; u++) if (u < columns)
+                vec_store(panel + (l + u) * width + j, block[u]);
         }
     }
 }
@@ -117,10 +93,12 @@ static void pack_transposed(size_t n, size_t k, const float *b, size_t ldb, floa
 static const pt_gemm_tiles tiles_avx512 = {
     .lanes = LANES,
     .max_rows = {0, 12, 14, 9, 6},
-    .max_rows_columns = {0, 12, 12, 8, 6}, /* with more, gcc 12 spills */
+    .max_rows_columns = {0, 12, 14, 9, 6},
     .usual_vectors = 3,
-    .panel_floats = 12288, /* 48 KB, an L1 (Sapphire Rapids, Zen 5): 256 rows of 48 */
+    .panel_floats = 49152, /* 192 KB, twice in an L2 of 1 MB beside a block of A: 1024 rows of 48 */
+    .narrow_rows = {NULL, narrow_rows_1, narrow_rows_2, narrow_rows_3, narrow_rows_4},
     .pack_transposed = pack_transposed,
+    .pack_columns = pack_columns,
     TILE_LIST(ROWS_TILE) TILE_LIST(COLUMNS_TILE)};
 
 static size_t sgemm_scratch_avx512(pt_gemm_form form, size_t m, size_t n, size_t k) {

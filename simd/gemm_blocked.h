@@ -19,7 +19,8 @@ enum {
     PT_GEMM_MAX_VECTORS = 4, /* widest tile, in vectors */
     PT_GEMM_MAX_ROWS = 14,   /* tallest tile */
     PT_GEMM_LINE = 16,       /* floats in a cache line */
-    PT_GEMM_STEPS = 4,       /* steps of k in the unrolled loop of a tile */
+    PT_GEMM_NARROW = 4, /* the most columns beyond full vectors that are computed across rows */
+    PT_GEMM_STEPS = 4,  /* steps of k in the unrolled loop of a tile */
 };
 
 /* What one call of a tile function computes. */
@@ -34,8 +35,17 @@ typedef struct pt_gemm_tile {
     size_t ldb;
     float *panel; /* written while b is read if not NULL; read if b is NULL */
 
-    /* Two lines of the next panel are prefetched every PT_GEMM_STEPS of k: at `prefetch`, which
-     * then moves on by its stride, and `second` floats after that. Any address is harmless. */
+    /* While it computes, a tile that reads a packed panel copies rows of the next panel, of as many
+     * vectors, from next_b (with stride ldb) to next_panel: one every PT_GEMM_STEPS of k. */
+    const float *next_b;
+    float *next_panel;
+    size_t next_rows, next_columns;
+
+    const float *next_c; /* the next tile's C, to be prefetched; any address is harmless; or NULL */
+
+    /* rows form only: two lines of the next panel are prefetched every PT_GEMM_STEPS of k, at
+     * `prefetch`, which then moves on by its stride, and `second` floats after that. Any address is
+     * harmless. */
     const float *prefetch;
     size_t prefetch_stride, prefetch_second;
 
@@ -45,10 +55,24 @@ typedef struct pt_gemm_tile {
     bool resume;       /* go on from C, as an earlier block of k left it */
     bool finish;       /* the chain ends here: add +0.0f */
 
+    /* columns form only: where, after the step's row of A, the next tile's is, to be prefetched */
+    size_t a_ahead;
     /* columns form only: all of k, in shards; a and b point at the first shard's first row */
     const pt_shards *shards;
     const float *rate; /* NULL: C = sum; else C = fma(*rate, sum, C) */
 } pt_gemm_tile;
+
+/* A product with 1 .. PT_GEMM_NARROW columns; element (l, j) of B is b[l * b_step + j * b_next]. */
+typedef struct pt_gemm_narrow {
+    size_t m, k;
+    const float *a;
+    size_t lda;
+    const float *b;
+    size_t b_step, b_next;
+    const float *bias;
+    float *c;
+    size_t ldc;
+} pt_gemm_narrow;
 
 typedef void (*pt_gemm_tile_function)(const pt_gemm_tile *tile);
 
@@ -62,10 +86,13 @@ typedef struct pt_gemm_tiles {
     /* [vectors][rows] */
     pt_gemm_tile_function rows[PT_GEMM_MAX_VECTORS + 1][PT_GEMM_MAX_ROWS + 1];
     pt_gemm_tile_function columns[PT_GEMM_MAX_VECTORS + 1][PT_GEMM_MAX_ROWS + 1];
+    void (*narrow_rows[PT_GEMM_NARROW + 1])(const pt_gemm_narrow *product); /* [columns] */
     /* panel[l * width + j] = b[j * ldb + l] for j < n, l < k; zeros for n <= j < width; width is a
      * multiple of lanes. */
     void (*pack_transposed)(size_t n, size_t k, const float *b, size_t ldb, float *panel,
                             size_t width);
+    /* out[l * rows + i] = a[l * lda + i] for i < rows, l < k */
+    void (*pack_columns)(size_t rows, size_t k, const float *a, size_t lda, float *out);
 } pt_gemm_tiles;
 
 /* The table's functions, given the tiles (see kernels.h). nn and nt are one loop nest: `transposed`

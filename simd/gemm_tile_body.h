@@ -3,7 +3,8 @@
  * Included by gemm_avx2.c and gemm_avx512.c after they have defined
  *   vec, vec_mask                      a vector of LANES floats, a mask of lanes
  *   vec_zero vec_broadcast vec_load vec_store vec_load_masked vec_store_masked vec_first
- *   vec_fma vec_add                    (vec_first(n): the mask of the first n lanes)
+ *   vec_add                            (vec_first(n): the mask of the first n lanes)
+ *   vec_fma_broadcast(&c, x, b)        c = *x * b + c
  *   TILE_LIST(X)                       X(rows, columns) for every tile shape
  *
  * A tile holds rows x vectors accumulators in registers and makes one step of k at a time: load one
@@ -14,7 +15,9 @@
  * de Geijn ("Anatomy of high-performance matrix multiplication", TOMS 2008), with B in rows.
  *
  * `rows` and `vectors` are constants in each instance: the functions here are always inlined, their
- * inner loops fully unrolled, and the accumulators' array becomes registers.
+ * inner loops fully unrolled, and the accumulators' array becomes registers. So that they stay in
+ * the same registers from step to step, the FMAs are of the one form that adds into its first
+ * operand; left to choose, gcc 12 takes forms that overwrite a factor, and then copies and spills.
  */
 #include "simd/gemm_blocked.h"
 
@@ -30,13 +33,8 @@
 enum {
     MAX_ACCUMULATORS = 28,
     STEPS = PT_GEMM_STEPS, /* of k, unrolled: fewer instructions that are not FMAs or loads */
+    AHEAD = 8,             /* rows of B that are prefetched before they are copied */
 };
-
-/* Two lines of the next panel, on their way to L2. */
-static ALWAYS_INLINE void prefetch_panel(const float *line, size_t second) {
-    __builtin_prefetch(line, 0, 2);
-    __builtin_prefetch(line + second, 0, 2);
-}
 
 /* One row of B in registers: from the panel, or from where it lies, and then into the panel for the
  * tiles that follow. */
@@ -73,14 +71,160 @@ static ALWAYS_INLINE void store_c(const pt_gemm_tile *tile, size_t rows, size_t 
     }
 }
 
-/* acc[i][v] += a[i] * b[v], for one row's `x` broadcast. */
-static ALWAYS_INLINE void multiply_row(size_t vectors, vec x, const vec b[], vec acc[]) {
-    UNROLL for (size_t v = 0; v < vectors; v++) {
-        acc[v] = vec_fma(x, b[v], acc[v]);
+/* acc[v] += *x * b[v] */
+static ALWAYS_INLINE void multiply_row(size_t vectors, const float *x, const vec b[], vec acc[]) {
+    vec xv;
+    if (vectors == 1)
+        vec_fma_broadcast(&acc[0], x, b[0]);
+    else if (vectors == 2)
+        __asm__("vbroadcastss %[x], %[xv]\n\t"
+                "vfmadd231ps %[b0], %[xv], %[c0]\n\t"
+                "vfmadd231ps %[b1], %[xv], %[c1]"
+                : [c0] "+v"(acc[0]), [c1] "+v"(acc[1]), [xv] "=&v"(xv)
+                : [x] "m"(*x), [b0] "v"(b[0]), [b1] "v"(b[1]));
+    else if (vectors == 3)
+        __asm__("vbroadcastss %[x], %[xv]\n\t"
+                "vfmadd231ps %[b0], %[xv], %[c0]\n\t"
+                "vfmadd231ps %[b1], %[xv], %[c1]\n\t"
+                "vfmadd231ps %[b2], %[xv], %[c2]"
+                : [c0] "+v"(acc[0]), [c1] "+v"(acc[1]), [c2] "+v"(acc[2]), [xv] "=&v"(xv)
+                : [x] "m"(*x), [b0] "v"(b[0]), [b1] "v"(b[1]), [b2] "v"(b[2]));
+    else
+        __asm__("vbroadcastss %[x], %[xv]\n\t"
+                "vfmadd231ps %[b0], %[xv], %[c0]\n\t"
+                "vfmadd231ps %[b1], %[xv], %[c1]\n\t"
+                "vfmadd231ps %[b2], %[xv], %[c2]\n\t"
+                "vfmadd231ps %[b3], %[xv], %[c3]"
+                : [c0] "+v"(acc[0]), [c1] "+v"(acc[1]), [c2] "+v"(acc[2]), [c3] "+v"(acc[3]),
+                  [xv] "=&v"(xv)
+                : [x] "m"(*x), [b0] "v"(b[0]), [b1] "v"(b[1]), [b2] "v"(b[2]), [b3] "v"(b[3]));
+}
+
+/* The C of the tile that comes next, on its way to the cache: its rows lie in different pages, where
+ * no hardware foresees them. */
+static ALWAYS_INLINE void prefetch_c(const pt_gemm_tile *tile, size_t rows, size_t vectors) {
+    const float *row = tile->next_c;
+    UNROLL for (size_t i = 0; i < rows; i++) {
+        UNROLL for (size_t v = 0; v < vectors * LANES; v += PT_GEMM_LINE) {
+            __builtin_prefetch(row + v, 1, 3);
+        }
+        row += tile->ldc;
     }
 }
 
+/* The copying of the next panel, of which every tile does a part: a row between a few steps of k
+ * costs nothing, since the ports it needs are idle there. */
+typedef struct panel_copy {
+    const float *from;
+    float *to;
+    size_t rows, ldb;
+    vec_mask last;
+} panel_copy;
+
+static ALWAYS_INLINE panel_copy start_copy(const pt_gemm_tile *tile, size_t vectors) {
+    return (panel_copy){.from = tile->next_b,
+                        .to = tile->next_panel,
+                        .rows = tile->next_rows,
+                        .ldb = tile->ldb,
+                        .last = vec_first(tile->next_columns - (vectors - 1) * LANES)};
+}
+
+static ALWAYS_INLINE void copy_row(panel_copy *copy, size_t vectors) {
+    vec row[PT_GEMM_MAX_VECTORS];
+    const float *ahead = copy->from + AHEAD * copy->ldb;
+    UNROLL for (size_t v = 0; v < vectors * LANES; v += PT_GEMM_LINE) {
+        __builtin_prefetch(ahead + v, 0, 3);
+    }
+    load_row(vectors, copy->last, copy->from, row);
+    store_panel_row(vectors, row, copy->to);
+    copy->from += copy->ldb;
+    copy->to += vectors * LANES;
+    copy->rows--;
+}
+
 /* --- rows form (nn, nt): one block of k, A read along its rows --- */
+
+/* Rows are addressed from every third: (base), (base + stride), (base + 2 stride) are addressing
+ * modes. */
+typedef struct a_rows {
+    const float *base[(PT_GEMM_MAX_ROWS + 2) / 3];
+    size_t stride;
+} a_rows;
+
+/* Hides where a pointer came from: otherwise compilers make one pointer of every row and step. */
+#define OPAQUE(pointer) __asm__("" : "+r"(pointer))
+
+static ALWAYS_INLINE void advance_rows(a_rows *a, size_t rows, size_t steps) {
+    UNROLL for (size_t i = 0; i < (rows + 2) / 3; i++) {
+        a->base[i] += steps;
+        OPAQUE(a->base[i]);
+    }
+}
+
+static ALWAYS_INLINE void step_rows(const a_rows *a, size_t rows, size_t vectors, size_t u,
+                                    const vec b[], vec acc[]) {
+    UNROLL for (size_t i = 0; i < rows; i++) {
+        multiply_row(vectors, a->base[i / 3] + i % 3 * a->stride + u, b, acc + i * vectors);
+    }
+}
+
+static ALWAYS_INLINE void unrolled_rows(a_rows *a, size_t rows, size_t vectors, const float **panel,
+                                        vec acc[]) {
+    UNROLL for (size_t u = 0; u < STEPS; u++) {
+        vec bv[PT_GEMM_MAX_VECTORS];
+        load_panel_row(vectors, *panel + u * vectors * LANES, bv);
+        step_rows(a, rows, vectors, u, bv, acc);
+    }
+    *panel += STEPS * vectors * LANES;
+    advance_rows(a, rows, STEPS);
+}
+
+/* B where it lies, and copied to the panel on the way if `pack`. */
+static ALWAYS_INLINE void unpacked_rows(const pt_gemm_tile *tile, a_rows a, size_t rows,
+                                        size_t vectors, vec_mask last, bool pack, vec acc[]) {
+    const float *b = tile->b;
+    const size_t ldb = tile->ldb;
+    float *panel = tile->panel;
+    for (size_t k = tile->k; k > 0; k--) {
+        vec bv[PT_GEMM_MAX_VECTORS];
+        load_row(vectors, last, b, bv);
+        b += ldb;
+        if (pack) {
+            store_panel_row(vectors, bv, panel);
+            panel += vectors * LANES;
+        }
+        step_rows(&a, rows, vectors, 0, bv, acc);
+        advance_rows(&a, rows, 1);
+    }
+}
+
+static ALWAYS_INLINE void packed_rows(const pt_gemm_tile *tile, a_rows a, size_t rows,
+                                      size_t vectors, vec acc[]) {
+    const float *panel = tile->panel, *prefetch = tile->prefetch;
+    size_t k = tile->k;
+    if (tile->next_c)
+        prefetch_c(tile, rows, vectors);
+    if (tile->next_rows > 0) {
+        panel_copy copy = start_copy(tile, vectors);
+        for (; copy.rows > 0 && k >= STEPS; k -= STEPS) {
+            copy_row(&copy, vectors);
+            unrolled_rows(&a, rows, vectors, &panel, acc);
+        }
+    }
+    for (; k >= STEPS; k -= STEPS) {
+        __builtin_prefetch(prefetch, 0, 2);
+        __builtin_prefetch(prefetch + tile->prefetch_second, 0, 2);
+        prefetch += tile->prefetch_stride;
+        unrolled_rows(&a, rows, vectors, &panel, acc);
+    }
+    for (; k > 0; k--) {
+        vec bv[PT_GEMM_MAX_VECTORS];
+        load_panel_row(vectors, panel, bv);
+        panel += vectors * LANES;
+        step_rows(&a, rows, vectors, 0, bv, acc);
+        advance_rows(&a, rows, 1);
+    }
+}
 
 static ALWAYS_INLINE void tile_rows(const pt_gemm_tile *tile, size_t rows, size_t vectors) {
     const vec_mask last = vec_first(tile->columns - (vectors - 1) * LANES);
@@ -101,50 +245,16 @@ static ALWAYS_INLINE void tile_rows(const pt_gemm_tile *tile, size_t rows, size_
         }
     }
 
-    const float *a[PT_GEMM_MAX_ROWS];
-    UNROLL for (size_t i = 0; i < rows; i++) {
-        a[i] = tile->a + i * tile->lda;
+    a_rows a = {.stride = tile->lda};
+    UNROLL for (size_t i = 0; i < (rows + 2) / 3; i++) {
+        a.base[i] = tile->a + 3 * i * tile->lda;
     }
-    const size_t k = tile->k;
-    const float *b = tile->b;
-    float *panel = tile->panel;
-    size_t l = 0;
-    if (b) {
-        for (; l < k; l++) {
-            vec bv[PT_GEMM_MAX_VECTORS];
-            load_row(vectors, last, b, bv);
-            b += tile->ldb;
-            if (panel) {
-                store_panel_row(vectors, bv, panel);
-                panel += vectors * LANES;
-            }
-            UNROLL for (size_t i = 0; i < rows; i++) {
-                multiply_row(vectors, vec_broadcast(a[i] + l), bv, acc + i * vectors);
-            }
-        }
-    } else {
-        const float *prefetch = tile->prefetch;
-        for (; l + STEPS <= k; l += STEPS) {
-            prefetch_panel(prefetch, tile->prefetch_second);
-            prefetch += tile->prefetch_stride;
-            UNROLL for (size_t u = 0; u < STEPS; u++) {
-                vec bv[PT_GEMM_MAX_VECTORS];
-                load_panel_row(vectors, panel + u * vectors * LANES, bv);
-                UNROLL for (size_t i = 0; i < rows; i++) {
-                    multiply_row(vectors, vec_broadcast(a[i] + l + u), bv, acc + i * vectors);
-                }
-            }
-            panel += STEPS * vectors * LANES;
-        }
-        for (; l < k; l++) {
-            vec bv[PT_GEMM_MAX_VECTORS];
-            load_panel_row(vectors, panel, bv);
-            panel += vectors * LANES;
-            UNROLL for (size_t i = 0; i < rows; i++) {
-                multiply_row(vectors, vec_broadcast(a[i] + l), bv, acc + i * vectors);
-            }
-        }
-    }
+    if (!tile->b)
+        packed_rows(tile, a, rows, vectors, acc);
+    else if (tile->panel)
+        unpacked_rows(tile, a, rows, vectors, last, true, acc);
+    else
+        unpacked_rows(tile, a, rows, vectors, last, false, acc);
 
     if (tile->finish) {
         UNROLL for (size_t x = 0; x < rows * vectors; x++) {
@@ -155,6 +265,61 @@ static ALWAYS_INLINE void tile_rows(const pt_gemm_tile *tile, size_t rows, size_
 }
 
 /* --- columns form (tn): all shards, A read along its columns' neighbours --- */
+
+typedef struct columns_walk {
+    const float *a, *b; /* the next step's rows; b: NULL if packed */
+    size_t lda, ldb, a_ahead;
+    float *panel; /* of the next step; NULL if not packing */
+    panel_copy copy;
+} columns_walk;
+
+static ALWAYS_INLINE void step_columns(columns_walk *walk, size_t rows, size_t vectors,
+                                       const vec b[], vec acc[]) {
+    UNROLL for (size_t i = 0; i < rows; i++) {
+        multiply_row(vectors, walk->a + i, b, acc + i * vectors);
+    }
+    walk->a += walk->lda;
+}
+
+static ALWAYS_INLINE void packed_columns(columns_walk *walk, size_t rows, size_t vectors,
+                                         size_t steps, vec acc[]) {
+    UNROLL for (size_t u = 0; u < steps; u++) {
+        vec bv[PT_GEMM_MAX_VECTORS];
+        load_panel_row(vectors, walk->panel + u * vectors * LANES, bv);
+        __builtin_prefetch(walk->a + walk->a_ahead);
+        step_columns(walk, rows, vectors, bv, acc);
+    }
+    walk->panel += steps * vectors * LANES;
+}
+
+/* One shard of k rows, from +0. */
+static ALWAYS_INLINE void shard_columns(columns_walk *walk, size_t rows, size_t vectors,
+                                        vec_mask last, size_t k, vec acc[]) {
+    UNROLL for (size_t x = 0; x < rows * vectors; x++) {
+        acc[x] = vec_zero();
+    }
+    if (walk->b) {
+        for (; k > 0; k--) {
+            vec bv[PT_GEMM_MAX_VECTORS];
+            load_row(vectors, last, walk->b, bv);
+            walk->b += walk->ldb;
+            if (walk->panel) {
+                store_panel_row(vectors, bv, walk->panel);
+                walk->panel += vectors * LANES;
+            }
+            step_columns(walk, rows, vectors, bv, acc);
+        }
+        return;
+    }
+    for (; k >= STEPS && walk->copy.rows > 0; k -= STEPS) {
+        copy_row(&walk->copy, vectors);
+        packed_columns(walk, rows, vectors, STEPS, acc);
+    }
+    for (; k >= STEPS; k -= STEPS)
+        packed_columns(walk, rows, vectors, STEPS, acc);
+    for (; k > 0; k--)
+        packed_columns(walk, rows, vectors, 1, acc);
+}
 
 /* The shard tree in registers. A finished shard's tile is merged with those waiting on a small
  * stack (in L1: two or three tiles in use) and only the root goes to C, so a gradient is written
@@ -168,57 +333,19 @@ static ALWAYS_INLINE void tile_columns(const pt_gemm_tile *tile, size_t rows, si
     size_t depth = 0;
     vec acc[MAX_ACCUMULATORS];
 
-    const float *a = tile->a, *b = tile->b;
-    float *panel = tile->panel;
-    const float *prefetch = tile->prefetch;
-    const size_t lda = tile->lda;
+    columns_walk walk = {.a = tile->a,
+                         .b = tile->b,
+                         .lda = tile->lda,
+                         .ldb = tile->ldb,
+                         .a_ahead = tile->a_ahead,
+                         .panel = tile->panel,
+                         .copy = start_copy(tile, vectors)};
     const size_t shards = tile->shards->count;
     bool lower_is_shard = false;
     for (size_t s = 0;; s++) {
-        size_t k = tile->shards->row[s + 1] - tile->shards->row[s];
         size_t merges = tile->shards->merges[s];
-        UNROLL for (size_t x = 0; x < rows * vectors; x++) {
-            acc[x] = vec_zero();
-        }
-        if (b) {
-            for (; k > 0; k--) {
-                vec bv[PT_GEMM_MAX_VECTORS];
-                load_row(vectors, last, b, bv);
-                b += tile->ldb;
-                if (panel) {
-                    store_panel_row(vectors, bv, panel);
-                    panel += vectors * LANES;
-                }
-                UNROLL for (size_t i = 0; i < rows; i++) {
-                    multiply_row(vectors, vec_broadcast(a + i), bv, acc + i * vectors);
-                }
-                a += lda;
-            }
-        } else {
-            for (; k >= STEPS; k -= STEPS) {
-                prefetch_panel(prefetch, tile->prefetch_second);
-                prefetch += tile->prefetch_stride;
-                UNROLL for (size_t u = 0; u < STEPS; u++) {
-                    vec bv[PT_GEMM_MAX_VECTORS];
-                    load_panel_row(vectors, panel + u * vectors * LANES, bv);
-                    __builtin_prefetch(a + 2 * rows - 1); /* for the next tile */
-                    UNROLL for (size_t i = 0; i < rows; i++) {
-                        multiply_row(vectors, vec_broadcast(a + i), bv, acc + i * vectors);
-                    }
-                    a += lda;
-                }
-                panel += STEPS * vectors * LANES;
-            }
-            for (; k > 0; k--) {
-                vec bv[PT_GEMM_MAX_VECTORS];
-                load_panel_row(vectors, panel, bv);
-                panel += vectors * LANES;
-                UNROLL for (size_t i = 0; i < rows; i++) {
-                    multiply_row(vectors, vec_broadcast(a + i), bv, acc + i * vectors);
-                }
-                a += lda;
-            }
-        }
+        shard_columns(&walk, rows, vectors, last, tile->shards->row[s + 1] - tile->shards->row[s],
+                      acc);
         if (merges == 0 || !lower_is_shard) {
             UNROLL for (size_t x = 0; x < rows * vectors; x++) {
                 acc[x] = vec_add(acc[x], vec_zero());
@@ -253,81 +380,15 @@ static ALWAYS_INLINE void tile_columns(const pt_gemm_tile *tile, size_t rows, si
     store_c(tile, rows, vectors, last, acc);
 }
 
-/* --- column sums --- */
-
-enum { SUM_VECTORS = 8 }; /* independent chains, to hide the latency of the additions */
-
-static ALWAYS_INLINE void sum_columns(size_t vectors, size_t columns, const pt_shards *shards,
-                                      const float *x, size_t ldx, const float *rate, float *out) {
-    const vec_mask last = vec_first(columns - (vectors - 1) * LANES);
-    vec stack[PT_MAX_SHARD_DEPTH][SUM_VECTORS];
-    size_t depth = 0;
-    vec acc[SUM_VECTORS];
-    for (size_t s = 0;; s++) {
-        UNROLL for (size_t v = 0; v < vectors; v++) {
-            acc[v] = vec_zero();
-        }
-        for (size_t row = shards->row[s]; row < shards->row[s + 1]; row++) {
-            vec xv[SUM_VECTORS];
-            load_row(vectors, last, x + row * ldx, xv);
-            UNROLL for (size_t v = 0; v < vectors; v++) {
-                acc[v] = vec_add(acc[v], xv[v]);
-            }
-        }
-        assert(depth >= shards->merges[s]);
-        for (size_t t = 0; t < shards->merges[s]; t++) {
-            depth--;
-            UNROLL for (size_t v = 0; v < vectors; v++) {
-                acc[v] = vec_add(stack[depth][v], acc[v]);
-            }
-        }
-        if (s + 1 == shards->count)
-            break;
-        assert(depth + 1 < PT_MAX_SHARD_DEPTH);
-        UNROLL for (size_t v = 0; v < vectors; v++) {
-            stack[depth][v] = acc[v];
-        }
-        depth++;
-    }
-    assert(depth == 0);
-    if (rate) {
-        vec old[SUM_VECTORS];
-        load_row(vectors, last, out, old);
-        UNROLL for (size_t v = 0; v < vectors; v++) {
-            acc[v] = vec_fma(vec_broadcast(rate), acc[v], old[v]);
-        }
-    }
-    UNROLL for (size_t v = 0; v + 1 < vectors; v++) {
-        vec_store(out + v * LANES, acc[v]);
-    }
-    vec_store_masked(last, out + (vectors - 1) * LANES, acc[vectors - 1]);
-}
-
-static void sum_all_columns(size_t n, const pt_shards *shards, const float *x, size_t ldx,
-                            const float *rate, float *out) {
-    while (n > 0) {
-        size_t columns = n < SUM_VECTORS * LANES ? n : SUM_VECTORS * LANES;
-        if (columns > 4 * LANES && columns <= 7 * LANES)
-            columns = 4 * LANES; /* then a narrower rest */
-        switch ((columns + LANES - 1) / LANES) {
-        case 1:
-            sum_columns(1, columns, shards, x, ldx, rate, out);
-            break;
-        case 2:
-            sum_columns(2, columns, shards, x, ldx, rate, out);
-            break;
-        case 3:
-            sum_columns(3, columns, shards, x, ldx, rate, out);
-            break;
-        case 4:
-            sum_columns(4, columns, shards, x, ldx, rate, out);
-            break;
-        default:
-            sum_columns(8, columns, shards, x, ldx, rate, out);
-            break;
-        }
-        n -= columns;
-        x += columns;
-        out += columns;
+/* The rows of a columns-form tile of A side by side: out[l][rows] = a[l][rows]. */
+static void pack_columns(size_t rows, size_t k, const float *a, size_t lda, float *out) {
+    const vec_mask first = vec_first(rows < LANES ? rows : LANES);
+    const vec_mask second = vec_first(rows < LANES ? 0 : rows - LANES);
+    for (; k > 0; k--) {
+        vec_store_masked(first, out, vec_load_masked(first, a));
+        if (rows > LANES)
+            vec_store_masked(second, out + LANES, vec_load_masked(second, a + LANES));
+        a += lda;
+        out += rows;
     }
 }

@@ -16,6 +16,9 @@ static inline vec vec_zero(void) {
 static inline vec vec_set(float x) {
     return _mm256_set1_ps(x);
 }
+static inline vec vec_broadcast(const float *x) {
+    return _mm256_set1_ps(*x);
+}
 static inline vec vec_load(const float *x) {
     return _mm256_loadu_ps(x);
 }

@@ -299,12 +299,40 @@ TEST(gemm, odd_shapes) {
     pt_float_environment_leave(previous);
 }
 
+/* One to four columns beyond full vectors, which run across rows: groups and tails of rows, blocks
+ * and tails of k. */
+TEST(gemm, few_columns) {
+    unsigned previous = enter();
+    static const size_t rows[] = {8, 15, 16, 17, 31, 32, 33, 47, 65, 130};
+    static const size_t columns[] = {1, 2, 3, 4, 5, 9, 12, 17, 18, 19, 20, 33, 52, 65, 68};
+    static const size_t depths[] = {0, 1, 7, 8, 9, 15, 16, 17, 33, 70};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        for (size_t j = 0; j < sizeof columns / sizeof *columns; j++)
+            for (size_t l = 0; l < sizeof depths / sizeof *depths; l++)
+                check_shape(rows[i], columns[j], depths[l]);
+    pt_float_environment_leave(previous);
+}
+
+/* Several blocks of k and of rows, panels copied ahead within and across them, A packed, big C. */
+TEST(gemm, blocks) {
+    unsigned previous = enter();
+    static const size_t shapes[][3] = {
+        {40, 100, 1400}, {29, 144, 1300}, {150, 130, 1111}, {300, 96, 700},  {270, 150, 530},
+        {40, 400, 33},   {90, 700, 20},   {1025, 350, 17},  {1025, 1030, 9}, {10, 70, 2600},
+        {27, 230, 640},  {45, 31, 2000},  {37, 96, 12},     {64, 480, 128},
+    };
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        check_shape(shapes[i][0], shapes[i][1], shapes[i][2]);
+    pt_float_environment_leave(previous);
+}
+
 /* Rows a multiple of a page apart, where blocks of A are copied. */
 TEST(gemm, page_strides) {
     unsigned previous = enter();
-    static const size_t shapes[][3] = {
-        {1, 70, 30}, {14, 64, 256}, {40, 100, 300}, {33, 65, 530}, {520, 70, 20}};
-    for (size_t i = 0; i < 5; i++) {
+    static const size_t shapes[][3] = {{1, 70, 30},    {14, 64, 256}, {40, 100, 300},
+                                       {33, 65, 530},  {520, 70, 20}, {60, 110, 1500},
+                                       {300, 100, 600}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         for (int form = PT_GEMM_NN; form <= PT_GEMM_TN; form++) {
             shard_plan plan;
             plan_even(&plan, 3, 0, shapes[i][2]);

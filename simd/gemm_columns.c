@@ -1,0 +1,135 @@
+/* gemm_columns.c: the gradient of the weights (tn), for every instruction set: the loops around the
+ * tiles of the columns form. What they have in common with nn and nt, and why, is in gemm_blocked.c.
+ */
+#include "simd/gemm_panels.h"
+
+/* How many rows of the next panel a tile can copy. */
+static size_t unrolled_steps(const pt_shards *shards) {
+    size_t steps = 0;
+    for (size_t s = 0; s < shards->count; s++)
+        steps += (shards->row[s + 1] - shards->row[s]) / PT_GEMM_STEPS;
+    return steps;
+}
+
+/* A in the order of the tiles. A few of its rows at a time, so that they are read along. */
+static void pack_a(const pt_gemm_tiles *tiles, size_t m, size_t count, size_t k, const float *a,
+                   size_t lda, float *packed) {
+    const size_t base = m / count, taller = m % count;
+    for (size_t l = 0; l < k; l += PACK_ROWS) {
+        const size_t steps = min_size(PACK_ROWS, k - l);
+        const float *from = a + l * lda;
+        float *to = packed;
+        for (size_t t = 0; t < count; t++) {
+            const size_t rows = base + (t < taller);
+            tiles->pack_columns(rows, steps, from, lda, to + l * rows);
+            from += rows;
+            to += rows * k;
+        }
+    }
+}
+
+/* A few last columns: the tile is turned around, with the rows of C along its vectors. */
+static void narrow_columns(const pt_gemm_tiles *tiles, size_t m, size_t n, const pt_shards *shards,
+                           const float *a, size_t lda, const float *b, size_t ldb,
+                           const float *rate, float *c, size_t ldc) {
+    enum { BLOCK = PT_GEMM_MAX_VECTORS * PT_GEMM_LINE };
+    float block[PT_GEMM_NARROW * BLOCK] = {0};
+    size_t widest = PT_GEMM_MAX_VECTORS;
+    while (tiles->max_rows_columns[widest] < n)
+        widest--;
+    for (size_t i = 0; i < m; i += widest * tiles->lanes) {
+        const size_t rows = min_size(widest * tiles->lanes, m - i);
+        const pt_gemm_tile tile = {
+            .columns = rows,
+            .next_columns = rows,
+            .a = b,
+            .lda = ldb,
+            .b = a + i,
+            .ldb = lda,
+            .c = block,
+            .ldc = BLOCK,
+            .shards = shards,
+            .rate = rate,
+        };
+        for (size_t x = 0; x < rows && rate; x++)
+            for (size_t j = 0; j < n; j++)
+                block[j * BLOCK + x] = c[(i + x) * ldc + j];
+        tiles->columns[divide_up(rows, tiles->lanes)][n](&tile);
+        for (size_t x = 0; x < rows; x++)
+            for (size_t j = 0; j < n; j++)
+                c[(i + x) * ldc + j] = block[j * BLOCK + x];
+    }
+}
+
+void pt_gemm_blocked_columns(const pt_gemm_tiles *tiles, size_t m, size_t n,
+                             const pt_shards *shards, const float *a, size_t lda, const float *b,
+                             size_t ldb, const float *rate, float *c, size_t ldc, void *scratch) {
+    if (m == 0 || n == 0)
+        return;
+    const size_t first = shards->row[0], k = shards->row[shards->count] - first;
+    const size_t lanes = tiles->lanes;
+    const bool pack = k <= MAX_SHARD_PANEL_ROWS;
+    a += first * lda;
+    b += first * ldb;
+    const size_t narrow = narrow_rest(tiles, m, n);
+    n -= narrow;
+    if (narrow > 0)
+        narrow_columns(tiles, m, narrow, shards, a, lda, b + n, ldb, rate, c + n, ldc);
+    if (n == 0)
+        return;
+    const size_t vectors_in_n = divide_up(n, lanes);
+    const size_t m_limit = max_size(A_BLOCK_FLOATS / max_size(k, 1), 4 * PT_GEMM_MAX_ROWS);
+    const size_t m_block = divide_up(m, divide_up(m, m_limit));
+    const size_t widest = panel_vectors(tiles, m, vectors_in_n);
+    const size_t panel_size = k * min_size(vectors_in_n, PT_GEMM_MAX_VECTORS) * lanes;
+    float *panel = scratch, *other_panel = panel + panel_size;
+    float *a_packed = pack && vectors_in_n > PACK_PANELS * widest && m_block * k <= A_BLOCK_FLOATS
+                          ? panel + 2 * panel_size
+                          : NULL;
+    const size_t steps = unrolled_steps(shards);
+    for (size_t i = 0; i < m; i += m_block) {
+        const size_t mb = min_size(m_block, m - i);
+        size_t vectors = panel_vectors(tiles, m, vectors_in_n), next_vectors, a_count = 0;
+        bool packed = false, copy;
+        for (size_t j = 0; j < n; j += vectors * lanes, vectors = next_vectors, packed = copy) {
+            const size_t columns = min_size(vectors * lanes, n - j), next = j + columns;
+            panel_walk walk = {
+                .tiles = tiles,
+                .functions = tiles->columns[vectors],
+                .m = mb,
+                .count = divide_up(mb, tiles->max_rows_columns[vectors]),
+                .vectors = vectors,
+                .k = k,
+                .a_packed = a_packed,
+            };
+            if (a_packed && a_count != walk.count)
+                pack_a(tiles, mb, walk.count, k, a + i, lda, a_packed);
+            a_count = walk.count;
+            pt_gemm_tile tile = {
+                .columns = columns,
+                .a = a + i,
+                .lda = lda,
+                .c = c + i * ldc + j,
+                .ldc = ldc,
+                .b = packed ? NULL : b + j,
+                .ldb = ldb,
+                .panel = packed || (pack && walk.count > 1) ? panel : NULL,
+                .next_columns = columns,
+                .shards = shards,
+                .rate = rate,
+            };
+            next_vectors = next < n ? panel_vectors(tiles, m, divide_up(n - next, lanes)) : 0;
+            const size_t copying = walk.count - (packed ? 0 : 1);
+            copy = pack && next_vectors == vectors && copying * steps >= k;
+            if (copy) {
+                walk.next_rows = k;
+                tile.next_b = b + next;
+                tile.next_panel = other_panel;
+                tile.next_columns = min_size(vectors * lanes, n - next);
+                other_panel = panel;
+                panel = tile.next_panel;
+            }
+            walk_panel(&walk, 1, &tile);
+        }
+    }
+}

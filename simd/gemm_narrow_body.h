@@ -1,0 +1,82 @@
+/* gemm_narrow_body.h: products with a few columns (nn and nt), written once for every vector width.
+ *
+ * With one to four columns most of a vector along a row of C would be empty. So the rows of C lie
+ * along the vectors: a block of LANES x LANES floats of A is transposed in registers, and then each
+ * step of k is one FMA a column, of LANES rows. One chain an element, as everywhere.
+ *
+ * Included by gemm_avx2.c and gemm_avx512.c, which have defined
+ *   load_transposed(a, lda, rows, columns, t)   t[l] = column l of `rows` rows, zeros below
+ */
+
+/* `steps` steps of k for LANES rows: acc[j] += A[rows][l] * b[l * b_step + j * b_next]. */
+static ALWAYS_INLINE void narrow_block(size_t n, size_t rows, size_t steps, const float *a,
+                                       size_t lda, const float *b, size_t b_step, size_t b_next,
+                                       vec acc[]) {
+    vec t[LANES];
+    load_transposed(a, lda, rows, vec_first(steps), t);
+    UNROLL for (size_t l = 0; l < LANES; l++) if (l < steps) {
+        UNROLL for (size_t j = 0; j < n; j++) {
+            vec_fma_broadcast(&acc[j], b + l * b_step + j * b_next, t[l]);
+        }
+    }
+}
+
+/* LANES * groups rows from a, of which `rows` exist. */
+static ALWAYS_INLINE void narrow_groups(size_t n, size_t groups, size_t rows,
+                                        const pt_gemm_narrow *x, const float *a, float *c) {
+    vec acc[2 * PT_GEMM_NARROW];
+    UNROLL for (size_t g = 0; g < groups; g++) UNROLL for (size_t j = 0; j < n; j++) {
+        acc[g * n + j] = x->bias ? vec_broadcast(x->bias + j) : vec_zero();
+    }
+    const float *b = x->b;
+    size_t k = x->k;
+    for (; k >= LANES; k -= LANES) {
+        UNROLL for (size_t g = 0; g < groups; g++) {
+            narrow_block(n, groups > 1 ? LANES : rows, LANES, a + g * LANES * x->lda, x->lda, b,
+                         x->b_step, x->b_next, acc + g * n);
+        }
+        a += LANES;
+        b += LANES * x->b_step;
+    }
+    if (k > 0) {
+        UNROLL for (size_t g = 0; g < groups; g++) {
+            narrow_block(n, groups > 1 ? LANES : rows, k, a + g * LANES * x->lda, x->lda, b,
+                         x->b_step, x->b_next, acc + g * n);
+        }
+    }
+    float column[2 * LANES];
+    UNROLL for (size_t j = 0; j < n; j++) {
+        UNROLL for (size_t g = 0; g < groups; g++) {
+            vec_store(column + g * LANES, vec_add(acc[g * n + j], vec_zero()));
+        }
+        for (size_t i = 0; i < rows; i++)
+            c[i * x->ldc + j] = column[i];
+    }
+}
+
+static ALWAYS_INLINE void narrow_rows(size_t n, const pt_gemm_narrow *x) {
+    const float *a = x->a;
+    float *c = x->c;
+    size_t m = x->m;
+    for (; m >= 2 * LANES; m -= 2 * LANES) { /* two at a time: a group is few chains */
+        narrow_groups(n, 2, 2 * LANES, x, a, c);
+        a += 2 * LANES * x->lda;
+        c += 2 * LANES * x->ldc;
+    }
+    for (; m >= LANES; m -= LANES) {
+        narrow_groups(n, 1, LANES, x, a, c);
+        a += LANES * x->lda;
+        c += LANES * x->ldc;
+    }
+    if (m > 0)
+        narrow_groups(n, 1, m, x, a, c);
+}
+
+#define DEFINE_NARROW(n)                                                                           \
+    static void narrow_rows_##n(const pt_gemm_narrow *x) {                                         \
+        narrow_rows(n, x);                                                                         \
+    }
+DEFINE_NARROW(1)
+DEFINE_NARROW(2)
+DEFINE_NARROW(3)
+DEFINE_NARROW(4)

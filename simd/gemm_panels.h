@@ -1,0 +1,120 @@
+/* gemm_panels.h: what the loops of the matrix products share (gemm_blocked.c, gemm_columns.c): how
+ * columns are cut into panels, and the walk over the tiles of one panel.
+ */
+#ifndef PT_SIMD_GEMM_PANELS_H
+#define PT_SIMD_GEMM_PANELS_H
+
+#include "simd/gemm_blocked.h"
+
+#include <assert.h>
+
+enum {
+    A_BLOCK_FLOATS = 128 * 1024, /* a block of A: 512 KB, half of a 1 MB L2 */
+    A_BLOCK_ROWS = 512,          /* nn, nt: and no more rows than this */
+    A_SET_STRIDE = 512,          /* floats: rows of A a multiple of this apart share L1 sets */
+    PACK_ROWS = 8,               /* tn: rows of A that are packed together */
+    BIG_C_FLOATS = 1024 * 1024,  /* nn, nt: a C so big (4 MB) is prefetched */
+    PACK_PANELS = 6,             /* ... where more panels than this use them */
+    MAX_SHARD_PANEL_ROWS = 4096, /* tn: longer panels (over 512 KB) are not packed */
+};
+
+static inline size_t min_size(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+static inline size_t max_size(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+
+static inline size_t divide_up(size_t a, size_t b) {
+    return (a + b - 1) / b;
+}
+
+/* How many vectors wide the next panel is, with `left` vectors to go: wide tiles where there are
+ * few rows (to have enough independent chains), otherwise the usual, and never a lone last vector.
+ */
+static inline size_t panel_vectors(const pt_gemm_tiles *tiles, size_t m, size_t left) {
+    const size_t usual = tiles->usual_vectors;
+    size_t wide = m <= tiles->max_rows[4] ? 4 : m <= tiles->max_rows[3] ? 3 : usual;
+    if (left == wide + 1) /* one more, or two halves if so one tile still takes all rows */
+        return left <= PT_GEMM_MAX_VECTORS && m > tiles->max_rows[wide] ? left : (left + 1) / 2;
+    return min_size(left, wide);
+}
+
+/* How many last columns, too few for a vector, are better computed across the rows. In nn and nt
+ * that means transposing A in registers, which wants whole blocks of it. */
+static inline size_t narrow_rest(const pt_gemm_tiles *tiles, size_t m, size_t n) {
+    const size_t rest = n % tiles->lanes;
+    return rest <= PT_GEMM_NARROW && m >= tiles->lanes ? rest : 0;
+}
+
+/* --- the tiles of one panel, from the top of a block of A down --- */
+
+typedef struct panel_walk {
+    const pt_gemm_tiles *tiles;
+    const pt_gemm_tile_function *functions; /* [rows] */
+    size_t m, count;                        /* rows, and tiles they are dealt to */
+    size_t vectors;
+    const float *next_c; /* top of the next panel's C */
+
+    size_t next_rows; /* of the next panel, that the tiles shall copy together */
+
+    /* rows form: the next panel of transposed B where it lies, to be prefetched: rows of so many
+     * cache lines (0: none) */
+    const float *next_b;
+    size_t ldb, lines;
+
+    /* columns form */
+    size_t k;
+    const float *a_packed; /* A in the order of the tiles, or NULL */
+} panel_walk;
+
+/* Tile t's share of prefetching a panel of transposed B: one line of every row, or two. */
+static inline void share_prefetch(const panel_walk *walk, size_t t, pt_gemm_tile *tile) {
+    tile->prefetch = tile->a; /* something that is there anyway */
+    tile->prefetch_stride = tile->prefetch_second = 0;
+    if (t < walk->lines) {
+        tile->prefetch = walk->next_b + t * PT_GEMM_LINE;
+        tile->prefetch_stride = walk->ldb;
+        tile->prefetch_second = t + walk->count < walk->lines ? walk->count * PT_GEMM_LINE : 0;
+    }
+}
+
+/* `a_step`: floats from one row of the tile's A to the next. */
+static inline void walk_panel(const panel_walk *walk, size_t a_step, pt_gemm_tile *tile) {
+    assert(walk->count > 0);
+    const size_t base = walk->m / walk->count, taller = walk->m % walk->count;
+    const size_t width = walk->vectors * walk->tiles->lanes;
+    /* The first tile copies nothing if it packs its own panel. */
+    const size_t copying = walk->count - (tile->b ? 1 : 0);
+    const size_t share = walk->next_rows > 0 ? divide_up(walk->next_rows, copying) : 0;
+    size_t left = walk->next_rows;
+    const float *a = tile->a;
+    const float *a_packed = walk->a_packed;
+    for (size_t t = 0; t < walk->count; t++) {
+        const size_t rows = base + (t < taller);
+        tile->a = a;
+        if (a_packed) {
+            tile->a = a_packed;
+            tile->lda = rows;
+            a_packed += rows * walk->k;
+        }
+        tile->a_ahead = a_packed ? 0 : 2 * rows - 1;
+        a += rows * a_step;
+        tile->next_rows = tile->b ? 0 : min_size(share, left);
+        if (walk->next_c)
+            tile->next_c = t + 1 < walk->count ? tile->c + rows * tile->ldc : walk->next_c;
+        share_prefetch(walk, t, tile);
+        walk->functions[rows](tile);
+        if (tile->panel)
+            tile->b = NULL; /* packed by now */
+        tile->c += rows * tile->ldc;
+        if (tile->next_rows > 0) {
+            tile->next_b += tile->next_rows * tile->ldb;
+            tile->next_panel += tile->next_rows * width;
+            left -= tile->next_rows;
+        }
+    }
+}
+
+#endif
