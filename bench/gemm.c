@@ -141,7 +141,9 @@ static void own_part(const team *t, size_t set, size_t worker, size_t workers) {
     void *scratch = o->scratch[worker];
     const pt_kernels *kernels = t->kernels;
     size_t row = 0, end = p->m, col = 0, col_end = p->n;
-    if (p->form == PT_GEMM_TN)
+    if (workers == 1) /* no divisions: they would count in the smallest products */
+        ;
+    else if (p->form == PT_GEMM_TN)
         pt_partition(p->m, PT_ROW_ALIGN, worker, workers, &row, &end);
     else if (p->n >= PT_COLUMNS_EACH * workers)
         pt_partition(p->n, 2 * PT_ROW_ALIGN, worker, workers, &col, &col_end);
