@@ -83,7 +83,7 @@ static void list_rows(images *x, const pt_kernels *kernels) {
     x->entries = kernels->count_nonzero(x->count * COLUMNS, x->bytes);
     uint32_t *entry = allocate(x->entries + x->count + PT_SPARSE_SLACK, sizeof *entry);
     x->entry = allocate(x->count, sizeof *x->entry);
-    double counting = INFINITY, listing = INFINITY, first = 0;
+    double counting = (double)INFINITY, listing = (double)INFINITY, first = 0;
     for (int repeat = 0; repeat < 5; repeat++) {
         double start = now();
         kernels->count_nonzero(x->count * COLUMNS, x->bytes);
