@@ -59,7 +59,7 @@ BUILD := build/$(notdir $(firstword $(CC)))-$(FLAGS_HASH)
 LIB_SOURCES := $(wildcard simd/*.c) $(filter-out src/8_cli/%,$(wildcard src/*/*.c))
 CLI_SOURCES := $(wildcard src/8_cli/*.c)
 TEST_SOURCES := $(filter-out tests/example_api.c,$(wildcard tests/*.c))
-BENCH_SOURCES := $(wildcard bench/bench_*.c)
+BENCH_SOURCES := $(wildcard bench/*.c)
 TEST_SCRIPTS := $(wildcard tests/test_*.sh)
 TORTURE_SOURCES := $(filter-out %/shim.c,$(wildcard tests/torture/*.c))
 FUZZ_SOURCES := $(wildcard tests/fuzz/fuzz_*.c)
@@ -75,7 +75,9 @@ TORTURE_OBJECTS := $(TORTURE_SOURCES:%.c=$(BUILD)/%.o)
 FUZZ_OBJECTS := $(FUZZ_SOURCES:%.c=$(BUILD)/%.o)
 FUZZERS := $(FUZZ_SOURCES:tests/%.c=$(BUILD)/%)
 BENCH_OBJECTS := $(BENCH_SOURCES:%.c=$(BUILD)/%.o)
-BENCHES := $(BENCH_SOURCES:%.c=$(BUILD)/%)
+# bench/bench_NAME.c is a program of its own; the other files together are bench/bench.
+BENCHES := $(BUILD)/bench/bench $(patsubst %.c,$(BUILD)/%,$(wildcard bench/bench_*.c))
+BENCH_PARTS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out bench/bench_%,$(BENCH_SOURCES)))
 PLAIN_OBJECTS := $(TEST_SOURCES:%.c=$(BUILD)/plain/%.o)
 CRITERION_OBJECTS := $(TEST_SOURCES:%.c=$(BUILD)/criterion/%.o)
 
@@ -228,12 +230,17 @@ run-fuzz: $(FUZZERS)
 
 # --- benchmarks ---
 
+$(BUILD)/bench/bench: $(BENCH_PARTS) $(BUILD)/libptrain.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS_OURS) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) -ldl -o $@
+
 $(BUILD)/bench/%: $(BUILD)/bench/%.o $(BUILD)/libptrain.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS_OURS) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
 
-bench: ## time every kernel; tables also in build/bench/
+bench: ## time every kernel beside its peers; tables, JSON and chart also in build/bench/
 	$(Q)$(DEPS)
+	$(Q)scripts/install-deps.sh --bench || true
 	$(AGAIN) run-bench
 
 bench-build: $(BENCHES)

@@ -50,7 +50,7 @@ static uint32_t random_below(uint32_t bound) {
 typedef struct images {
     size_t count;
     uint8_t *bytes;
-    const uint32_t **entry;
+    pt_sparse_row *row;
     size_t entries;
 } images;
 
@@ -80,19 +80,26 @@ static void load(images *x, const char *path) {
 
 /* Lists of all rows by the kernels of `isa`, timed. */
 static void list_rows(images *x, const pt_kernels *kernels) {
+    enum { WORDS = (COLUMNS + 63) / 64 };
     x->entries = kernels->count_nonzero(x->count * COLUMNS, x->bytes);
-    uint32_t *entry = allocate(x->entries + x->count + PT_SPARSE_SLACK, sizeof *entry);
-    x->entry = allocate(x->count, sizeof *x->entry);
-    double counting = INFINITY, listing = INFINITY, first = 0;
+    uint64_t *record =
+        allocate(x->count * (WORDS + 1) + x->entries * 3 / 8 + PT_SPARSE_SLACK, sizeof *record);
+    uint32_t *counts = allocate(x->count, sizeof *counts);
+    x->row = allocate(x->count, sizeof *x->row);
+    double counting = (double)INFINITY, listing = (double)INFINITY, first = 0;
     for (int repeat = 0; repeat < 5; repeat++) {
         double start = now();
-        kernels->count_nonzero(x->count * COLUMNS, x->bytes);
+        for (size_t i = 0; i < x->count; i++)
+            counts[i] = (uint32_t)kernels->count_nonzero(COLUMNS, x->bytes + i * COLUMNS);
         counting = fmin(counting, now() - start);
-        uint32_t *at = entry;
+        uint64_t *at = record;
         start = now();
         for (size_t i = 0; i < x->count; i++) {
-            x->entry[i] = at;
-            at += kernels->sparse_list(COLUMNS, x->bytes + i * COLUMNS, at) + 1;
+            uint16_t *column = (uint16_t *)(at + WORDS);
+            uint8_t *byte = (uint8_t *)(column + counts[i]);
+            kernels->sparse_list(COLUMNS, x->bytes + i * COLUMNS, at, column, byte);
+            x->row[i] = (pt_sparse_row){at, column, byte};
+            at += WORDS + (counts[i] * 3 + 7) / 8;
         }
         const double seconds = now() - start;
         listing = fmin(listing, seconds);
@@ -122,8 +129,8 @@ typedef enum product { SPARSE_FORWARD, DENSE_FORWARD, SPARSE_GRADIENT, DENSE_GRA
 static void run(product what, const pt_kernels *kernels, const operands *o,
                 const pt_sparse_row *a) {
     if (what == SPARSE_FORWARD) {
-        kernels->sparse_nn(o->rows, o->units, COLUMNS, a, o->value, o->weight, o->ld, o->bias,
-                           o->out, o->ld, NULL, o->scratch);
+        kernels->sparse_nn(o->rows, o->units, COLUMNS, 0, COLUMNS, a, o->value, o->weight, o->ld,
+                           o->bias, o->out, o->ld, NULL, o->scratch);
     } else if (what == DENSE_FORWARD) {
         kernels->sgemm_nn(o->rows, o->units, COLUMNS, o->dense, COLUMNS, o->weight, o->ld, o->bias,
                           o->out, o->ld, o->scratch);
@@ -133,10 +140,10 @@ static void run(product what, const pt_kernels *kernels, const operands *o,
             float *c = o->gradient + begin * o->ld;
             if (what == SPARSE_GRADIENT)
                 kernels->sparse_tn(begin, end, o->units, &o->shards, a, o->value, o->d_out, o->ld,
-                                   c, o->ld, o->scratch);
+                                   NULL, c, o->ld, o->scratch);
             else
                 kernels->sgemm_tn(end - begin, o->units, &o->shards, o->dense + begin, COLUMNS,
-                                  o->d_out, o->ld, c, o->ld, o->scratch);
+                                  o->d_out, o->ld, NULL, c, o->ld, o->scratch);
         }
     }
 }
@@ -147,11 +154,13 @@ static volatile unsigned sink;
 static void warm(const operands *o, const pt_sparse_row *a) {
     unsigned sum = 0;
     for (size_t i = 0; i < o->rows; i++) {
-        for (size_t j = 0; j < COLUMNS; j++)
-            o->dense[i * COLUMNS + j] = o->value[a[i].bytes[j]];
-        const uint32_t *e = a[i].entry;
-        while (*e != UINT32_MAX)
-            sum += *e++;
+        memset(o->dense + i * COLUMNS, 0, COLUMNS * sizeof *o->dense);
+        const size_t count = (size_t)(a[i].byte - (const uint8_t *)a[i].column) / 2;
+        for (size_t e = 0; e < count; e++) {
+            o->dense[i * COLUMNS + a[i].column[e]] = o->value[a[i].byte[e]];
+            sum += a[i].byte[e];
+        }
+        sum += (unsigned)a[i].bitmap[0];
     }
     sink = sum;
 }
@@ -207,7 +216,7 @@ static void bench(pt_isa isa, const images *x, operands *o, size_t units, bool c
         o->d_out[i] = ((float)random_below(2001) - 1000.0f) * 1e-5f;
     for (size_t i = 0; i < BATCHES * o->rows; i++) {
         const size_t row = random_below((uint32_t)x->count);
-        o->a[i] = (pt_sparse_row){x->bytes + row * COLUMNS, x->entry[row]};
+        o->a[i] = x->row[row];
     }
 
     const double peak = best_peak(isa);

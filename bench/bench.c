@@ -1,0 +1,150 @@
+/* bench.c: `make bench`: what the options ask for, each instruction set in a process of its own
+ * (peers choose theirs from the environment when they are loaded), one table, one JSON, one chart.
+ */
+#include "bench/bench.h"
+#include "0_base/cores.h"
+#include "0_base/text.h"
+#include "6_run/machine.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { MAX_ROWS = 4096 };
+
+static const char usage_text[] =
+    "usage: bench [--isa scalar|avx2|avx512] [--shape MxNxK[nn|nt|tn]]... [--threads N,N...]\n"
+    "             [--buffers hot|cold|both] [--rounds N] [--seconds S] [--no-peers] [--out "
+    "FOLDER]\n";
+
+static int child_pipe = -1;
+
+static void emit(const bench_row *row) { /* shorter than PIPE_BUF: written whole */
+    _Static_assert(sizeof *row <= 4096, "a row must fit PIPE_BUF");
+    if (write(child_pipe, row, sizeof *row) != (ssize_t)sizeof *row)
+        exit(1);
+}
+
+/* Runs an instruction set in a child and prints its rows as they come; false when it failed. */
+static bool run_isa(const bench_options *options, pt_isa isa, bench_row *rows, size_t *count) {
+    int ends[2], status = 0;
+    fflush(NULL);
+    if (pipe(ends) != 0)
+        return false;
+    const pid_t child = fork();
+    if (child == 0) {
+        close(ends[0]);
+        child_pipe = ends[1];
+        bench_gemm(options, isa, emit);
+        exit(0);
+    }
+    close(ends[1]);
+    FILE *in = fdopen(ends[0], "rb");
+    while (in && child > 0 && *count < MAX_ROWS && fread(&rows[*count], sizeof *rows, 1, in) == 1) {
+        bench_print_row(&rows[*count], *count ? &rows[*count - 1] : NULL);
+        ++*count;
+    }
+    if (in)
+        fclose(in);
+    return child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) &&
+           WEXITSTATUS(status) == 0;
+}
+
+static int bad(const char *option, const char *value) {
+    fprintf(stderr, "bench: %s %s: unknown option or bad value (--help lists them)\n", option,
+            value);
+    return 2;
+}
+
+static bool parse_threads(const char *text, bench_options *o) {
+    char copy[64], *rest = NULL;
+    if (snprintf(copy, sizeof copy, "%s", text) >= (int)sizeof copy)
+        return false;
+    o->counts = 0;
+    for (char *item = strtok_r(copy, ",", &rest); item; item = strtok_r(NULL, ",", &rest)) {
+        uint64_t n = 0;
+        if (!pt_parse_u64(item, &n) || n < 1 || n > 256 || o->counts == BENCH_MAX_COUNTS)
+            return false;
+        o->threads[o->counts++] = n;
+    }
+    return o->counts > 0;
+}
+
+static bool parse_option(const char *name, const char *value, bench_options *o, pt_isa *isa,
+                         const char **out) {
+    uint64_t number = 0;
+    if (strcmp(name, "--isa") == 0)
+        return pt_isa_parse(value, isa) == 0;
+    if (strcmp(name, "--threads") == 0)
+        return parse_threads(value, o);
+    if (strcmp(name, "--seconds") == 0)
+        return pt_parse_double(value, &o->seconds) && o->seconds >= 0;
+    if (strcmp(name, "--rounds") == 0) {
+        const bool ok = pt_parse_u64(value, &number) && number >= 1 && number <= BENCH_MAX_ROUNDS;
+        o->rounds = number;
+        return ok;
+    }
+    if (strcmp(name, "--buffers") == 0) {
+        o->hot = strcmp(value, "cold") != 0;
+        o->cold = strcmp(value, "hot") != 0;
+        return !(o->hot && o->cold) || strcmp(value, "both") == 0;
+    }
+    if (strcmp(name, "--shape") == 0) {
+        if (o->shapes == BENCH_MAX_SHAPES || !bench_gemm_shape(value))
+            return false;
+        o->shape[o->shapes++] = value;
+        return true;
+    }
+    *out = value;
+    return strcmp(name, "--out") == 0 && *value;
+}
+
+int main(int argc, char **argv) {
+    static bench_row rows[MAX_ROWS];
+    bench_options options = {.threads = {1},
+                             .counts = 1,
+                             .rounds = 101,
+                             .seconds = 0.1,
+                             .hot = 1,
+                             .cold = 1,
+                             .peers = 1};
+    const size_t cores = pt_cores_available();
+    const char *out = "build/bench";
+    pt_isa only = PT_ISA_AUTO;
+    char cpu[128];
+    size_t count = 0;
+    if (cores > 1)
+        options.threads[options.counts++] = cores < 256 ? cores : 256;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0) {
+            fputs(usage_text, stdout);
+            return 0;
+        }
+        if (strcmp(argv[i], "--no-peers") == 0) {
+            options.peers = false;
+            continue;
+        }
+        const char *name = argv[i], *value = i + 1 < argc ? argv[++i] : "";
+        if (!parse_option(name, value, &options, &only, &out))
+            return bad(name, value);
+    }
+    if (only != PT_ISA_AUTO && !pt_kernels_get(only)) {
+        fprintf(stderr, "bench: this machine cannot run %s\n", pt_isa_name(only));
+        return 1;
+    }
+    printf("%s, %zu core%s\n", pt_cpu_name(cpu), cores, cores == 1 ? "" : "s");
+    bool ok = true;
+    for (pt_isa isa = PT_ISA_AVX512; isa >= PT_ISA_SCALAR; isa--)
+        if (pt_kernels_get(isa) && (only == PT_ISA_AUTO || isa == only))
+            ok = run_isa(&options, isa, rows, &count) && ok;
+    bench_print_summary(rows, count);
+    pt_error err = {0};
+    if (count > 0 && bench_write(out, cpu, rows, count, &err) != PT_OK) {
+        fprintf(stderr, "bench: %s\n", err.message);
+        return 1;
+    }
+    printf("\n%s/bench.json and %s/bench.svg hold these rows\n", out, out);
+    return ok && count > 0 ? 0 : 1;
+}

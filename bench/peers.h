@@ -1,0 +1,28 @@
+/* peers.h: other libraries' matrix products, found by dlopen at run time, at their best settings. */
+#ifndef BENCH_PEERS_H
+#define BENCH_PEERS_H
+
+#include "simd/kernels.h"
+
+enum { BENCH_MAX_PEERS = 4 };
+
+/* Row-major C[m x n] = op(A) op(B). */
+typedef struct bench_product {
+    size_t m, n, k;
+    pt_gemm_form form;
+    size_t lda, ldb, ldc;
+} bench_product;
+
+typedef struct bench_peer {
+    const char *name;
+    void (*run)(const struct bench_peer *peer, const bench_product *p, const float *a,
+                const float *b, float *c);
+    void (*set_threads)(const struct bench_peer *peer, size_t threads);
+    void *multiply, *threads; /* the library's symbols */
+} bench_peer;
+
+/* Opens what there is, once in a process: its environment is set for this instruction set, which
+ * the libraries read when they are loaded. Says on stderr what is missing. Returns how many. */
+size_t bench_open_peers(pt_isa isa, bench_peer peers[BENCH_MAX_PEERS]);
+
+#endif

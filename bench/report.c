@@ -1,0 +1,176 @@
+/* report.c: the table, the JSON, and a chart of dots written as SVG without a plotting program. */
+#include "bench/report.h"
+
+#include "0_base/fail.h"
+#include "0_base/memory.h"
+#include "0_base/text.h"
+#include "5_results/atomic_file.h"
+#include "5_results/json.h"
+
+#include <math.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+static bool same_group(const bench_row *a, const bench_row *b) {
+    return strcmp(a->isa, b->isa) == 0 && a->threads == b->threads &&
+           strcmp(a->buffers, b->buffers) == 0 && strcmp(a->family, b->family) == 0;
+}
+
+void bench_print_row(const bench_row *row, const bench_row *last) {
+    if (!last || !same_group(row, last)) {
+        printf("\n%s, %s, %zu thread%s, %s buffers: %s and share of the FMA peak\n%-20s %7s",
+               row->family, row->isa, row->threads, row->threads == 1 ? "" : "s", row->buffers,
+               row->unit, "shape", "peak");
+        for (size_t i = 0; i < row->cells; i++)
+            printf(" %13s", row->cell[i].name);
+        printf("%s\n", row->cells > 1 ? "  ours/best" : "");
+    }
+    printf("%-20s %7.1f", row->shape, row->peak);
+    for (size_t i = 0; i < row->cells; i++)
+        printf(" %7.1f %4.0f%%", row->cell[i].value, 100 * row->cell[i].share);
+    if (row->ratio > 0)
+        printf(" %10.2f", row->ratio);
+    printf("\n");
+    fflush(stdout);
+}
+
+void bench_print_summary(const bench_row *row, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        bool first = row[i].ratio > 0;
+        for (size_t j = 0; j < i && first; j++)
+            first = !same_group(&row[i], &row[j]);
+        if (!first)
+            continue;
+        double sum = 0;
+        size_t rows = 0, below = 0;
+        for (size_t j = i; j < count; j++) {
+            if (!same_group(&row[i], &row[j]) || row[j].ratio <= 0)
+                continue;
+            sum += log(row[j].ratio);
+            rows++;
+            below += row[j].ratio < 1;
+        }
+        printf("\n%s, %s, %zu thread%s, %s: geometric mean of ours over the best peer %.2f; %zu of "
+               "%zu rows below 1\n",
+               row[i].family, row[i].isa, row[i].threads, row[i].threads == 1 ? "" : "s",
+               row[i].buffers, exp(sum / (double)rows), below, rows);
+        for (size_t j = i; j < count; j++)
+            if (same_group(&row[i], &row[j]) && row[j].ratio > 0 && row[j].ratio < 1)
+                printf("  %-20s %.2f\n", row[j].shape, row[j].ratio);
+    }
+}
+
+static void write_json(pt_string *out, const char *cpu, const bench_row *row, size_t count) {
+    pt_string_add(out, "{\n  \"cpu\": ");
+    pt_json_quote(out, pt_utf8_valid(cpu, strlen(cpu)) ? cpu : "unknown");
+    pt_string_add(out, ",\n  \"rows\": [");
+    for (size_t i = 0; i < count; i++) {
+        const bench_row *r = &row[i];
+        pt_string_add(out,
+                      "%s\n    {\"family\": \"%s\", \"shape\": \"%s\", \"isa\": \"%s\", "
+                      "\"threads\": %zu, \"buffers\": \"%s\", \"unit\": \"%s\", \"peak\": ",
+                      i ? "," : "", r->family, r->shape, r->isa, r->threads, r->buffers, r->unit);
+        pt_json_number(out, r->peak);
+        for (size_t c = 0; c < r->cells; c++) {
+            pt_string_add(out, "%s{\"name\": \"%s\", \"value\": ", c ? ", " : ", \"results\": [",
+                          r->cell[c].name);
+            pt_json_number(out, r->cell[c].value);
+            pt_string_add(out, ", \"share\": ");
+            pt_json_number(out, r->cell[c].share);
+            pt_string_add(out, "}");
+        }
+        pt_string_add(out, "], \"ours_over_best_peer\": ");
+        pt_json_number(out, r->ratio > 0 ? r->ratio : (double)NAN);
+        pt_string_add(out, "}");
+    }
+    pt_string_add(out, "\n  ]\n}\n");
+}
+
+/* ---- the chart: a panel for each group, a line for each shape, a dot for each library ---- */
+
+enum { LABELS = 150, PANEL = 230, GAP = 20, LINE = 15, TOP = 70, ACROSS = 4, MAX_GROUPS = 32 };
+
+static void write_panel(pt_string *out, const bench_row *row, size_t count, const bench_row *group,
+                        int left, int top) {
+    static const char *const colour[BENCH_CELLS] = {"#c0392b", "#2471a3", "#1e8449", "#b7950b",
+                                                    "#7d3c98", "#566573", "#a04000", "#000000"};
+    int line = 0;
+    pt_string_add(out, "<text x='%d' y='%d' font-weight='bold'>%s, %zu thread%s, %s</text>\n", left,
+                  top - 10, group->isa, group->threads, group->threads == 1 ? "" : "s",
+                  group->buffers);
+    for (size_t i = 0; i < count; i++) {
+        if (!same_group(&row[i], group))
+            continue;
+        const int y = top + LINE * line++ + LINE / 2;
+        pt_string_add(out,
+                      "<line x1='%d' x2='%d' y1='%d' y2='%d' stroke='#dddddd'/>"
+                      "<text x='%d' y='%d' text-anchor='end'>%s</text>\n",
+                      left, left + PANEL, y, y, left - 6, y + 4, row[i].shape);
+        for (size_t c = row[i].cells; c-- > 0;) /* ours last, on top */
+            if (row[i].cell[c].value > 0)
+                pt_string_add(out, "<circle cx='%.1f' cy='%d' r='%s' fill='%s'/>\n",
+                              left + PANEL * fmin(row[i].cell[c].share, 1.05), y, c ? "3" : "4.5",
+                              colour[c]);
+    }
+    for (int share = 0; share <= 100; share += 25)
+        pt_string_add(out,
+                      "<line x1='%d' x2='%d' y1='%d' y2='%d' stroke='#bbbbbb'/>"
+                      "<text x='%d' y='%d' text-anchor='middle'>%d%%</text>\n",
+                      left + PANEL * share / 100, left + PANEL * share / 100, top,
+                      top + LINE * line, left + PANEL * share / 100, top + LINE * line + 14, share);
+    for (size_t c = 0; top == TOP && left == LABELS && c < group->cells; c++)
+        pt_string_add(out,
+                      "<circle cx='%d' cy='40' r='4.5' fill='%s'/><text x='%d' y='44'>%s</text>\n",
+                      LABELS + (int)c * 110, colour[c], LABELS + (int)c * 110 + 9,
+                      c ? group->cell[c].name : "ptrain");
+}
+
+static void write_svg(pt_string *out, const bench_row *row, size_t count) {
+    const bench_row *group[MAX_GROUPS];
+    size_t groups = 0;
+    int lines[MAX_GROUPS] = {0}, tallest = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t g = 0;
+        while (g < groups && !same_group(group[g], &row[i]))
+            g++;
+        if (g == MAX_GROUPS)
+            continue;
+        if (g == groups)
+            group[groups++] = &row[i];
+        tallest = ++lines[g] > tallest ? lines[g] : tallest;
+    }
+    const int across = groups < ACROSS ? (int)groups : ACROSS, step = tallest * LINE + TOP;
+    const int width = across * (LABELS + PANEL + GAP) + GAP;
+    const int height = TOP + (int)((groups + ACROSS - 1) / ACROSS) * step;
+    pt_string_add(out,
+                  "<svg xmlns='http://www.w3.org/2000/svg' width='%d' height='%d' "
+                  "font-family='sans-serif' font-size='11'>\n"
+                  "<rect width='%d' height='%d' fill='#ffffff'/>\n<text x='%d' y='20' "
+                  "font-size='15'>Matrix products: share of the FMA peak</text>\n",
+                  width, height, width, height, LABELS);
+    for (size_t g = 0; g < groups; g++)
+        write_panel(out, row, count, group[g], LABELS + (int)(g % ACROSS) * (LABELS + PANEL + GAP),
+                    TOP + (int)(g / ACROSS) * step);
+    pt_string_add(out, "</svg>\n");
+}
+
+pt_status bench_write(const char *folder, const char *cpu, const bench_row *row, size_t count,
+                      pt_error *err) {
+    pt_string json = {0}, svg = {0};
+    char *json_path = pt_format("%s/bench.json", folder);
+    char *svg_path = pt_format("%s/bench.svg", folder);
+    write_json(&json, cpu, row, count);
+    write_svg(&svg, row, count);
+    const bool ok = json_path && svg_path && !json.failed && !svg.failed;
+    pt_status status = ok ? pt_make_folder(folder, err) : pt_fail_memory(err, "the report", 0);
+    if (status == PT_OK)
+        status = pt_atomic_write(json_path, json.text, err);
+    if (status == PT_OK)
+        status = pt_atomic_write(svg_path, svg.text, err);
+    pt_string_free(&json);
+    pt_string_free(&svg);
+    pt_free(json_path);
+    pt_free(svg_path);
+    return status;
+}
