@@ -16,18 +16,19 @@ typedef uint8_t group_bits;
 /* Eight columns at a time: each bit becomes a byte of ones, and the next bytes are deposited there
  * (BMI2). */
 static inline group_bits expand_chunk(uint64_t bits, const uint8_t *byte, uint8_t *chunk) {
+    UNROLL
     for (size_t i = 0; i < CHUNK; i += 8) {
         const uint64_t eight = bits >> i & 255;
-        uint64_t packed;
-        memcpy(&packed, byte, sizeof packed);
+        uint64_t packed; /* counted from the start each time: a running sum would be waited for */
+        memcpy(&packed, byte + _mm_popcnt_u64(bits & low_bits(i)), sizeof packed);
         const uint64_t there = _pdep_u64(eight, UINT64_C(0x0101010101010101)) * 255;
         packed = _pdep_u64(packed, there);
         memcpy(chunk + i, &packed, sizeof packed);
-        byte += _mm_popcnt_u64(eight);
     }
-    const __m256i bytes = _mm256_loadu_si256((const void *)chunk);
-    const __m256i zero = _mm256_cmpeq_epi32(bytes, _mm256_setzero_si256());
-    return (group_bits)~_mm256_movemask_ps(_mm256_castsi256_ps(zero));
+    /* Not from the bytes: a load of what has just been stored in pieces waits. */
+    bits |= bits >> 1;
+    bits |= bits >> 2;
+    return (group_bits)_pext_u64(bits, 0x11111111);
 }
 
 /* masks[g * stride]: bit r is bit g of bits[r], read off as the sign while the bits move up. */
