@@ -182,7 +182,8 @@ static bool predicted_points(pt_string *out, const pt_scale_model *m, int schedu
 
 static void write_script(pt_string *out, const pt_scale_result *r, const char *name,
                          const char *svg) {
-    static const char *const colour[PT_SCHEDULES] = {"", "#c0392b", "#2471a3", "#1e8449"};
+    static const char *const colour[] = {"", "#c0392b", "#2471a3", "#1e8449", "#7d3c98"};
+    _Static_assert(sizeof colour / sizeof *colour == PT_SCHEDULES, "one colour a schedule");
     const pt_scale_model more = pt_scale_enough_shards(&r->model);
     bool predicted[PT_SCHEDULES];
     for (int s = PT_SCHEDULE_PER_THREAD; s < PT_SCHEDULES; s++) {

@@ -119,7 +119,7 @@ static pt_status write_files(const pt_options *o, const pt_scale_result *result,
         printf("\nwritten: %s/%s.json, .gp%s\n", folder, name, drawn ? ", .svg" : "");
     if (status == PT_OK && !drawn)
         fprintf(stderr,
-                "ptrain: no chart: gnuplot is missing (Debian: gnuplot-nox); later: gnuplot "
+                "ptrain: no chart: gnuplot is missing (Debian: gnuplot-nox) or failed; later: gnuplot "
                 "%s/%s.gp\n",
                 folder, name);
     pt_free(name);
