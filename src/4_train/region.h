@@ -34,9 +34,8 @@ typedef struct pt_seat {
 /* Waits until every worker of the region is here. */
 void pt_seat_wait_for_all(pt_seat *seat);
 
-/* Forward, loss and backward of one iteration, as the region's schedule shares them out. Afterwards
- * (in the columns schedule: for this worker's rows, else after a barrier) row_loss and all gradients
- * to values are there. */
+/* Forward, loss and backward of one iteration, as the region's schedule shares them out. Behind the
+ * next barrier row_loss and all gradients to values are there. */
 void pt_walk(pt_seat *seat, const pt_batch *batch, uint64_t step);
 /* The same for rows [begin, end) on one thread. */
 void pt_walk_rows(pt_trainer *trainer, const pt_batch *batch, const pt_tape *tape, size_t begin,

@@ -101,8 +101,7 @@ static void train(void *context, size_t worker, size_t workers) {
             pt_gradient_of_own_shards(&seat);
         if (worker == 0)
             r->stop = atomic_load_explicit(&t->stop, memory_order_relaxed);
-        if (r->schedule != PT_SCHEDULE_COLUMNS) /* there a barrier has just been */
-            pt_seat_wait_for_all(&seat);
+        pt_seat_wait_for_all(&seat);
 
         const bool stop = r->stop;
         const double loss = sum_loss(&seat);

@@ -66,32 +66,31 @@ static pt_tile own_tile(const pt_trainer *t, const pt_node *node, size_t cols, s
     return tile;
 }
 
-/* A barrier lies between nodes. */
+/* Before every node, a barrier: what it reads is there. */
 static void walk_columns(pt_seat *seat, const pt_batch *batch) {
     pt_trainer *t = seat->region->trainer;
     const pt_graph *graph = t->graph;
     const size_t worker = seat->worker, workers = seat->workers;
     void *scratch = seat->self->scratch;
-    pt_seat_wait_for_all(seat); /* the data are in place */
     for (size_t i = 1; i < graph->node_count; i++) {
+        pt_seat_wait_for_all(seat);
         const pt_tile tile = own_tile(t, &graph->nodes[i], graph->nodes[i].cols, worker, workers);
         if (tile.row_begin < tile.row_end && tile.col_begin < tile.col_end)
             pt_graph_forward_node(graph, t->kernels, t->params, &seat->tape, i, &tile, scratch);
-        pt_seat_wait_for_all(seat);
     }
+    pt_seat_wait_for_all(seat);
     size_t begin, end;
     pt_partition(t->batch.rows, 1, worker, workers, &begin, &end);
     if (begin < end)
         evaluate_loss(t, batch, &seat->tape, begin, end);
-    pt_seat_wait_for_all(seat);
     for (size_t i = graph->node_count; i-- > 1;) {
         const size_t cols = pt_graph_backward_cols(graph, i);
         if (cols == 0)
             continue;
+        pt_seat_wait_for_all(seat);
         const pt_tile tile = own_tile(t, &graph->nodes[i], cols, worker, workers);
         if (tile.row_begin < tile.row_end && tile.col_begin < tile.col_end)
             pt_graph_backward_node(graph, t->kernels, t->params, &seat->tape, i, &tile, scratch);
-        pt_seat_wait_for_all(seat);
     }
 }
 

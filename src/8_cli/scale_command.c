@@ -118,10 +118,11 @@ static pt_status write_files(const pt_options *o, const pt_scale_result *result,
     if (status == PT_OK)
         printf("\nwritten: %s/%s.json, .gp%s\n", folder, name, drawn ? ", .svg" : "");
     if (status == PT_OK && !drawn)
-        fprintf(stderr,
-                "ptrain: no chart: gnuplot is missing (Debian: gnuplot-nox) or failed; later: gnuplot "
-                "%s/%s.gp\n",
-                folder, name);
+        fprintf(
+            stderr,
+            "ptrain: no chart: gnuplot is missing (Debian: gnuplot-nox) or failed; later: gnuplot "
+            "%s/%s.gp\n",
+            folder, name);
     pt_free(name);
     return status;
 }
