@@ -28,14 +28,43 @@ V16_INLINE void map_binary(size_t n, const float *a, const float *b, float *y,
     }
 }
 
+/* Formulas of an operation or two: what a loop itself costs shows as long as the data is in the first
+ * level cache, so four steps are taken in one. */
+V16_INLINE void map_unary_short(size_t n, const float *x, float *y, v16 (*formula)(v16)) {
+    size_t i = 0;
+    for (; i + 64 <= n; i += 64) {
+        v16 a = formula(v16_load(x + i)), b = formula(v16_load(x + i + 16));
+        v16 c = formula(v16_load(x + i + 32)), d = formula(v16_load(x + i + 48));
+        v16_store(y + i, a);
+        v16_store(y + i + 16, b);
+        v16_store(y + i + 32, c);
+        v16_store(y + i + 48, d);
+    }
+    map_unary(n - i, x + i, y + i, formula);
+}
+
+V16_INLINE void map_binary_short(size_t n, const float *a, const float *b, float *y,
+                                 v16 (*formula)(v16, v16)) {
+    size_t i = 0;
+    for (; i + 64 <= n; i += 64) {
+        v16 first = formula(v16_load(a + i), v16_load(b + i));
+        v16 second = formula(v16_load(a + i + 16), v16_load(b + i + 16));
+        v16 third = formula(v16_load(a + i + 32), v16_load(b + i + 32));
+        v16 fourth = formula(v16_load(a + i + 48), v16_load(b + i + 48));
+        v16_store(y + i, first);
+        v16_store(y + i + 16, second);
+        v16_store(y + i + 32, third);
+        v16_store(y + i + 48, fourth);
+    }
+    map_binary(n - i, a + i, b + i, y + i, formula);
+}
+
 V16_INLINE v16 relu(v16 x) {
-    v16 zero = v16_set1(0.0f);
-    return v16_select(v16_less_equal(x, zero), zero, x);
+    return v16_keep(v16_not_less_equal(x, v16_set1(0.0f)), x);
 }
 
 V16_INLINE v16 relu_gradient(v16 y, v16 dy) {
-    v16 zero = v16_set1(0.0f);
-    return v16_select(v16_less(zero, y), dy, zero);
+    return v16_keep(v16_less(v16_set1(0.0f), y), dy);
 }
 
 V16_INLINE v16 sigmoid_gradient(v16 y, v16 dy) {
@@ -47,11 +76,11 @@ V16_INLINE v16 tanh_gradient(v16 y, v16 dy) {
 }
 
 void KERNEL(relu_forward)(size_t n, const float *x, float *y) {
-    map_unary(n, x, y, relu);
+    map_unary_short(n, x, y, relu);
 }
 
 void KERNEL(relu_backward)(size_t n, const float *y, const float *dy, float *dx) {
-    map_binary(n, y, dy, dx, relu_gradient);
+    map_binary_short(n, y, dy, dx, relu_gradient);
 }
 
 void KERNEL(sigmoid_forward)(size_t n, const float *x, float *y) {
@@ -103,11 +132,11 @@ void KERNEL(log_forward)(size_t n, const float *x, float *y) {
 }
 
 void KERNEL(add)(size_t n, const float *a, const float *b, float *y) {
-    map_binary(n, a, b, y, v16_add);
+    map_binary_short(n, a, b, y, v16_add);
 }
 
 void KERNEL(multiply)(size_t n, const float *a, const float *b, float *y) {
-    map_binary(n, a, b, y, v16_mul);
+    map_binary_short(n, a, b, y, v16_mul);
 }
 
 void KERNEL(scale)(size_t n, float factor, const float *x, float *y) {

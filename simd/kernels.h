@@ -130,7 +130,8 @@ typedef struct pt_kernels {
     void (*gelu_forward)(size_t n, const float *x, float *y); /* x Phi(x), Phi of the normal law */
     /* dy (Phi(x) + x phi(x)): of the input x, not of y */
     void (*gelu_backward)(size_t n, const float *x, const float *dy, float *dx);
-    void (*silu_forward)(size_t n, const float *x, float *y); /* x sigmoid(x) */
+    /* x sigmoid(x); -0 below x = -88.4, where it is between -3.7e-37 and -0 */
+    void (*silu_forward)(size_t n, const float *x, float *y);
     /* dy sigmoid(x) (1 + x sigmoid(-x)): of the input x, not of y */
     void (*silu_backward)(size_t n, const float *x, const float *dy, float *dx);
     void (*exp_forward)(size_t n, const float *x, float *y); /* 0 below -87.3, inf above 88.7 */

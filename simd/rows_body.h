@@ -2,7 +2,8 @@
  *
  * Included once by kernels_avx2.c and kernels_avx512.c, after elementwise_body.h. Lane l of an
  * accumulator is partial sum l of the contract; under a mask the lanes beyond the row keep theirs.
- * A row of up to 16 elements, such as ten classes, stays in one v16 from load to store.
+ * Rows of up to 16 elements, such as ten classes, go through softmax sixteen at a time: the same tree,
+ * but every step of it reduces several rows.
  */
 #include <assert.h>
 
@@ -41,13 +42,43 @@ V16_INLINE float row_exp_sum(size_t n, const float *x, float max, float *e) {
     return v16_sum_lanes(sum);
 }
 
-/* A row of n <= 16 elements, `all` being v16_first(n): its exp(x - max), maximum and sum. */
-V16_INLINE v16 short_row_exp(v16_mask all, const float *x, float *max, float *sum) {
-    v16 row = v16_load_first(x, all);
-    *max = v16_max_lanes(v16_max(v16_select(all, row, v16_set1(-INFINITY)), v16_set1(-INFINITY)));
-    v16 e = v16_select(all, v16_exp(v16_sub(row, v16_set1(*max))), v16_set1(0.0f));
-    *sum = v16_sum_lanes(e);
-    return e;
+/* Up to 16 rows of n <= 16 elements, `all` being v16_first(n). */
+typedef struct short_rows {
+    _Alignas(64) float e[16 * 16]; /* exp(x - max), +0 in lanes n .. 15 */
+    _Alignas(64) float max[16];
+    _Alignas(64) float sum[16];
+} short_rows;
+
+/* A row's elements without NaN, as row_max takes them; -inf in the lanes beyond. */
+V16_INLINE v16 short_row(v16_mask all, const float *x) {
+    v16 lowest = v16_set1(-INFINITY);
+    return v16_max(v16_select(all, v16_load_first(x, all), lowest), lowest);
+}
+
+V16_INLINE v16 short_row_exp(v16_mask all, const float *x, float max) {
+    v16 e = v16_exp(v16_sub(v16_load_first(x, all), v16_set1(max)));
+    return v16_keep(all, e);
+}
+
+V16_INLINE void short_rows_exp(size_t rows, v16_mask all, const float *x, size_t ldx,
+                               short_rows *s) {
+    if (rows < 8) { /* too few for the common tree to be quicker */
+        for (size_t i = 0; i < rows; i++) {
+            s->max[i] = v16_max_lanes(short_row(all, x + i * ldx));
+            v16 e = short_row_exp(all, x + i * ldx, s->max[i]);
+            v16_store(s->e + 16 * i, e);
+            s->sum[i] = v16_sum_lanes(e);
+        }
+        return;
+    }
+    for (size_t i = 0; i < rows; i++)
+        v16_store(s->e + 16 * i, short_row(all, x + i * ldx));
+    for (size_t i = rows; i < 16; i++)
+        v16_store(s->e + 16 * i, v16_set1(0.0f));
+    v16_store(s->max, v16_max_rows(s->e));
+    for (size_t i = 0; i < rows; i++)
+        v16_store(s->e + 16 * i, short_row_exp(all, x + i * ldx, s->max[i]));
+    v16_store(s->sum, v16_sum_rows(s->e));
 }
 
 /* ---- softmax ---- */
@@ -59,10 +90,12 @@ V16_INLINE v16 divide(v16 a, float b) {
 static void softmax_short_rows(size_t rows, size_t n, const float *x, size_t ldx, float *y,
                                size_t ldy) {
     v16_mask all = v16_first(n);
-    for (size_t i = 0; i < rows; i++, x += ldx, y += ldy) {
-        float max, sum;
-        v16 e = short_row_exp(all, x, &max, &sum);
-        v16_store_first(y, all, divide(e, sum));
+    short_rows s;
+    for (size_t i = 0; i < rows; i += 16, x += 16 * ldx, y += 16 * ldy) {
+        size_t count = rows - i < 16 ? rows - i : 16;
+        short_rows_exp(count, all, x, ldx, &s);
+        for (size_t k = 0; k < count; k++)
+            v16_store_first(y + k * ldy, all, divide(v16_load(s.e + 16 * k), s.sum[k]));
     }
 }
 
@@ -137,29 +170,47 @@ static float cross_entropy_long_row(size_t n, const float *x, size_t hot, float 
     return sum;
 }
 
-/* Up to 16 rows: their log(sum) are taken together at the end, 16 lanes in one go. */
-V16_INLINE void cross_entropy_block(size_t rows, size_t n, const float *x, size_t ldx,
+/* log(sum) - (x_label - max) of up to 16 rows in one go */
+V16_INLINE void cross_entropy_losses(size_t rows, const float *x_label, const float *max,
+                                     const float *sum, float *loss) {
+    v16_mask block = v16_first(rows);
+    v16 x = v16_sub(v16_load_first(x_label, block), v16_load_first(max, block));
+    v16_store_first(loss, block, v16_sub(v16_log(v16_load_first(sum, block)), x));
+}
+
+/* Up to 16 rows of n <= 16 elements. */
+static void cross_entropy_short_rows(size_t rows, size_t n, const float *x, size_t ldx,
+                                     const int32_t *label, float factor, float *dx, size_t lddx,
+                                     float *loss) {
+    v16_mask all = v16_first(n);
+    float x_label[16];
+    short_rows s;
+    for (size_t i = 0; i < rows; i++) {
+        assert(label[i] >= 0 && (size_t)label[i] < n);
+        x_label[i] = x[i * ldx + (size_t)label[i]]; /* read before dx overwrites it */
+    }
+    short_rows_exp(rows, all, x, ldx, &s);
+    for (size_t i = 0; dx && i < rows; i++) {
+        v16 e = v16_load(s.e + 16 * i);
+        v16_store_first(dx + i * lddx, all,
+                        cross_entropy_gradient(e, s.sum[i], (size_t)label[i], factor));
+    }
+    cross_entropy_losses(rows, x_label, s.max, s.sum, loss);
+}
+
+/* Up to 16 rows of more than 16 elements. */
+static void cross_entropy_long_rows(size_t rows, size_t n, const float *x, size_t ldx,
                                     const int32_t *label, float factor, float *dx, size_t lddx,
                                     float *loss) {
-    float sum[16], x_label[16];
-    v16_mask all = v16_first(n <= 16 ? n : 0);
+    float sum[16], max[16], x_label[16];
     for (size_t i = 0; i < rows; i++, x += ldx, dx = dx ? dx + lddx : NULL) {
         assert(label[i] >= 0 && (size_t)label[i] < n);
         size_t hot = (size_t)label[i];
-        float label_value = x[hot], max; /* read before dx overwrites it */
-        if (n <= 16) {
-            v16 e = short_row_exp(all, x, &max, &sum[i]);
-            if (dx)
-                v16_store_first(dx, all, cross_entropy_gradient(e, sum[i], hot, factor));
-        } else {
-            max = row_max(n, x);
-            sum[i] = cross_entropy_long_row(n, x, hot, factor, max, dx);
-        }
-        x_label[i] = label_value - max;
+        x_label[i] = x[hot]; /* read before dx overwrites it */
+        max[i] = row_max(n, x);
+        sum[i] = cross_entropy_long_row(n, x, hot, factor, max[i], dx);
     }
-    v16_mask block = v16_first(rows);
-    v16 losses = v16_sub(v16_log(v16_load_first(sum, block)), v16_load_first(x_label, block));
-    v16_store_first(loss, block, losses);
+    cross_entropy_losses(rows, x_label, max, sum, loss);
 }
 
 void KERNEL(softmax_cross_entropy)(size_t rows, size_t n, const float *x, size_t ldx,
@@ -167,8 +218,9 @@ void KERNEL(softmax_cross_entropy)(size_t rows, size_t n, const float *x, size_t
                                    float *loss) {
     for (size_t i = 0; i < rows; i += 16) {
         size_t count = rows - i < 16 ? rows - i : 16;
-        cross_entropy_block(count, n, x + i * ldx, ldx, label + i, factor,
-                            dx ? dx + i * lddx : NULL, lddx, loss + i);
+        (n <= 16 ? cross_entropy_short_rows
+                 : cross_entropy_long_rows)(count, n, x + i * ldx, ldx, label + i, factor,
+                                            dx ? dx + i * lddx : NULL, lddx, loss + i);
     }
 }
 

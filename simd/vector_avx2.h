@@ -104,7 +104,7 @@ V16_INLINE v16 v16_min(v16 a, v16 b) {
     return (v16){_mm256_min_ps(a.low, b.low), _mm256_min_ps(a.high, b.high)};
 }
 
-/* ---- comparison: false for NaN ---- */
+/* ---- comparison: false for NaN, but where said ---- */
 
 #define V16_COMPARE(a, b, predicate)                                                               \
     ((v16_mask){_mm256_castps_si256(_mm256_cmp_ps((a).low, (b).low, predicate)),                   \
@@ -118,6 +118,10 @@ V16_INLINE v16_mask v16_less_equal(v16 a, v16 b) {
     return V16_COMPARE(a, b, _CMP_LE_OQ);
 }
 
+V16_INLINE v16_mask v16_not_less_equal(v16 a, v16 b) {
+    return V16_COMPARE(a, b, _CMP_NLE_UQ);
+}
+
 V16_INLINE v16_mask v16_equal(v16 a, v16 b) {
     return V16_COMPARE(a, b, _CMP_EQ_OQ);
 }
@@ -125,6 +129,11 @@ V16_INLINE v16_mask v16_equal(v16 a, v16 b) {
 V16_INLINE v16 v16_select(v16_mask mask, v16 a, v16 b) {
     return (v16){_mm256_blendv_ps(b.low, a.low, _mm256_castsi256_ps(mask.low)),
                  _mm256_blendv_ps(b.high, a.high, _mm256_castsi256_ps(mask.high))};
+}
+
+V16_INLINE v16 v16_keep(v16_mask mask, v16 x) {
+    return (v16){_mm256_and_ps(_mm256_castsi256_ps(mask.low), x.low),
+                 _mm256_and_ps(_mm256_castsi256_ps(mask.high), x.high)};
 }
 
 V16_INLINE v16_mask v16_only(size_t index) {
@@ -218,6 +227,46 @@ V16_INLINE float v16_max_lanes(v16 x) {
     __m128 m4 = _mm_max_ps(_mm256_castps256_ps128(m8), _mm256_extractf128_ps(m8, 1));
     __m128 m2 = _mm_max_ps(m4, _mm_movehl_ps(m4, m4));
     return _mm_cvtss_f32(_mm_max_ss(m2, _mm_movehdup_ps(m2)));
+}
+
+/* ---- across the lanes of 16 vectors at once: each step of the tree halves their number ---- */
+
+typedef __m256 v16_half_operation(__m256, __m256);
+
+V16_INLINE __m256 v16_half_add(__m256 a, __m256 b) {
+    return _mm256_add_ps(a, b);
+}
+
+V16_INLINE __m256 v16_half_max(__m256 a, __m256 b) {
+    return _mm256_max_ps(a, b);
+}
+
+/* Rows a and a + 4, a half each, with four partial results each. */
+V16_INLINE __m256 v16_reduce_4(const float *rows, size_t a, v16_half_operation op) {
+    v16 row = v16_load(rows + 16 * a), other = v16_load(rows + 16 * (a + 4));
+    __m256 left = op(row.low, row.high), right = op(other.low, other.high);
+    return op(_mm256_permute2f128_ps(left, right, 0x20), _mm256_permute2f128_ps(left, right, 0x31));
+}
+
+/* And rows a + 1, a + 5, with two partial results each. */
+V16_INLINE __m256 v16_reduce_2(const float *rows, size_t a, v16_half_operation op) {
+    __m256d left = _mm256_castps_pd(v16_reduce_4(rows, a, op));
+    __m256d right = _mm256_castps_pd(v16_reduce_4(rows, a + 1, op));
+    return op(_mm256_castpd_ps(_mm256_unpacklo_pd(left, right)),
+              _mm256_castpd_ps(_mm256_unpackhi_pd(left, right)));
+}
+
+V16_INLINE __m256 v16_reduce_half(const float *rows, v16_half_operation op) {
+    __m256 left = v16_reduce_2(rows, 0, op), right = v16_reduce_2(rows, 2, op);
+    return op(_mm256_shuffle_ps(left, right, 0x88), _mm256_shuffle_ps(left, right, 0xdd));
+}
+
+V16_INLINE v16 v16_sum_rows(const float *rows) {
+    return (v16){v16_reduce_half(rows, v16_half_add), v16_reduce_half(rows + 128, v16_half_add)};
+}
+
+V16_INLINE v16 v16_max_rows(const float *rows) {
+    return (v16){v16_reduce_half(rows, v16_half_max), v16_reduce_half(rows + 128, v16_half_max)};
 }
 
 #endif

@@ -91,7 +91,7 @@ V16_INLINE v16 v16_min(v16 a, v16 b) {
     return _mm512_min_ps(a, b);
 }
 
-/* ---- comparison: false for NaN ---- */
+/* ---- comparison: false for NaN, but where said ---- */
 
 V16_INLINE v16_mask v16_less(v16 a, v16 b) {
     return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ);
@@ -101,6 +101,11 @@ V16_INLINE v16_mask v16_less_equal(v16 a, v16 b) {
     return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ);
 }
 
+/* !(a <= b), so true for NaN */
+V16_INLINE v16_mask v16_not_less_equal(v16 a, v16 b) {
+    return _mm512_cmp_ps_mask(a, b, _CMP_NLE_UQ);
+}
+
 V16_INLINE v16_mask v16_equal(v16 a, v16 b) {
     return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ);
 }
@@ -108,6 +113,11 @@ V16_INLINE v16_mask v16_equal(v16 a, v16 b) {
 /* mask ? a : b */
 V16_INLINE v16 v16_select(v16_mask mask, v16 a, v16 b) {
     return _mm512_mask_blend_ps(mask, b, a);
+}
+
+/* mask ? x : +0 */
+V16_INLINE v16 v16_keep(v16_mask mask, v16 x) {
+    return _mm512_maskz_mov_ps(mask, x);
 }
 
 /* Only lane `index`, none when index >= 16. */
@@ -189,6 +199,44 @@ V16_INLINE float v16_max_lanes(v16 x) {
     __m128 m4 = _mm_max_ps(_mm256_castps256_ps128(m8), _mm256_extractf128_ps(m8, 1));
     __m128 m2 = _mm_max_ps(m4, _mm_movehl_ps(m4, m4));
     return _mm_cvtss_f32(_mm_max_ss(m2, _mm_movehdup_ps(m2)));
+}
+
+/* ---- across the lanes of 16 vectors at once: each step of the tree halves their number ---- */
+
+typedef __m512 v16_operation(__m512, __m512);
+
+/* Quarters of 128 bits: a0 + a2, a1 + a3, b0 + b2, b1 + b3. */
+V16_INLINE v16 v16_reduce_8(v16 a, v16 b, v16_operation op) {
+    return op(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+}
+
+/* Rows a, a + 4, a + 8 and a + 12, a quarter each, with four partial results each. */
+V16_INLINE v16 v16_reduce_4(const float *rows, size_t a, v16_operation op) {
+    v16 left = v16_reduce_8(v16_load(rows + 16 * a), v16_load(rows + 16 * (a + 4)), op);
+    v16 right = v16_reduce_8(v16_load(rows + 16 * (a + 8)), v16_load(rows + 16 * (a + 12)), op);
+    return op(_mm512_shuffle_f32x4(left, right, 0x88), _mm512_shuffle_f32x4(left, right, 0xdd));
+}
+
+/* And rows a + 1, ..., with two partial results each. */
+V16_INLINE v16 v16_reduce_2(const float *rows, size_t a, v16_operation op) {
+    __m512d left = _mm512_castps_pd(v16_reduce_4(rows, a, op));
+    __m512d right = _mm512_castps_pd(v16_reduce_4(rows, a + 1, op));
+    return op(_mm512_castpd_ps(_mm512_unpacklo_pd(left, right)),
+              _mm512_castpd_ps(_mm512_unpackhi_pd(left, right)));
+}
+
+V16_INLINE v16 v16_reduce_rows(const float *rows, v16_operation op) {
+    v16 left = v16_reduce_2(rows, 0, op), right = v16_reduce_2(rows, 2, op);
+    return op(_mm512_shuffle_ps(left, right, 0x88), _mm512_shuffle_ps(left, right, 0xdd));
+}
+
+/* Lane i is v16_sum_lanes, v16_max_lanes of row i, rows[16 i .. 16 i + 15]. */
+V16_INLINE v16 v16_sum_rows(const float *rows) {
+    return v16_reduce_rows(rows, v16_add);
+}
+
+V16_INLINE v16 v16_max_rows(const float *rows) {
+    return v16_reduce_rows(rows, v16_max);
 }
 
 #endif

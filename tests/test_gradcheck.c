@@ -25,6 +25,8 @@ static void enlarge(size_t rows, size_t cols, float *x, size_t ld) {
 WRONG_BACKWARD(relu_backward)
 WRONG_BACKWARD(sigmoid_backward)
 WRONG_BACKWARD(tanh_backward)
+WRONG_BACKWARD(gelu_backward)
+WRONG_BACKWARD(silu_backward)
 
 /* Of the kinds of slips a person makes: */
 static void relu_without_mask(size_t n, const float *y, const float *dy, float *dx) {
@@ -34,6 +36,27 @@ static void relu_without_mask(size_t n, const float *y, const float *dy, float *
 
 static void tanh_of_sigmoid(size_t n, const float *y, const float *dy, float *dx) {
     right->sigmoid_backward(n, y, dy, dx);
+}
+
+/* gelu and silu differentiate at x, not at y. */
+static void gelu_of_silu(size_t n, const float *x, const float *dy, float *dx) {
+    right->silu_backward(n, x, dy, dx);
+}
+
+static void silu_without_product(size_t n, const float *x, const float *dy, float *dx) {
+    for (size_t i = 0; i < n; i++) { /* sigmoid(x), and the product rule's other half forgotten */
+        float y;
+        right->sigmoid_forward(1, x + i, &y);
+        dx[i] = y * dy[i];
+    }
+}
+
+static void gelu_at_output(size_t n, const float *x, const float *dy, float *dx) {
+    for (size_t i = 0; i < n; i++) {
+        float y;
+        right->gelu_forward(1, x + i, &y);
+        right->gelu_backward(1, &y, dy + i, dx + i);
+    }
 }
 
 static void wrong_sgemm_nt(size_t m, size_t n, size_t k, const float *a, size_t lda, const float *b,
@@ -134,6 +157,8 @@ static void not_a_number(size_t n, const float *y, const float *dy, float *dx) {
 static const char LAYERS_RELU[] = HIDDEN("relu");
 static const char LAYERS_SIGMOID[] = HIDDEN("sigmoid");
 static const char LAYERS_TANH[] = HIDDEN("tanh");
+static const char LAYERS_GELU[] = HIDDEN("gelu");
+static const char LAYERS_SILU[] = HIDDEN("silu");
 static const char LAYERS_SOFTMAX[] = HIDDEN("softmax");
 static const char LAYERS_MUL[] = "[layer.a]\ntype = affine\nunits = 8\ninit = normal(0.1)\n"
                                  "[layer.b]\ntype = mul\ninput = a, a\n";
@@ -200,6 +225,11 @@ static void break_each(void) {
     BREAK(sigmoid_backward, wrong_sigmoid_backward, LAYERS_SIGMOID, ENTROPY, "a.weight a.bias ");
     BREAK(tanh_backward, wrong_tanh_backward, LAYERS_TANH, ENTROPY, "a.weight a.bias ");
     BREAK(tanh_backward, tanh_of_sigmoid, LAYERS_TANH, ENTROPY, "a.weight a.bias ");
+    BREAK(gelu_backward, wrong_gelu_backward, LAYERS_GELU, ENTROPY, "a.weight a.bias ");
+    BREAK(gelu_backward, gelu_of_silu, LAYERS_GELU, ENTROPY, "a.weight a.bias ");
+    BREAK(gelu_backward, gelu_at_output, LAYERS_GELU, ENTROPY, "a.weight a.bias ");
+    BREAK(silu_backward, wrong_silu_backward, LAYERS_SILU, ENTROPY, "a.weight a.bias ");
+    BREAK(silu_backward, silu_without_product, LAYERS_SILU, ENTROPY, "a.weight a.bias ");
     BREAK(softmax_backward, wrong_softmax_backward, LAYERS_SOFTMAX, ENTROPY, "a.weight a.bias ");
     BREAK(softmax_backward, softmax_without_sum, LAYERS_SOFTMAX, ENTROPY, "a.weight a.bias ");
     BREAK(sgemm_nt, wrong_sgemm_nt, LAYERS_RELU, ENTROPY, "a.weight a.bias ");
