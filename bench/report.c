@@ -17,18 +17,34 @@ static bool same_group(const bench_row *a, const bench_row *b) {
            strcmp(a->buffers, b->buffers) == 0 && strcmp(a->family, b->family) == 0;
 }
 
+static bool is_gflops(const bench_row *row) {
+    return strcmp(row->unit, "GFLOP/s") == 0;
+}
+
 void bench_print_row(const bench_row *row, const bench_row *last) {
+    const bool gflops = is_gflops(row);
+    const int width = gflops ? 20 : 30;
     if (!last || !same_group(row, last)) {
-        printf("\n%s, %s, %zu thread%s, %s buffers: %s and share of the FMA peak\n%-20s %7s",
-               row->family, row->isa, row->threads, row->threads == 1 ? "" : "s", row->buffers,
-               row->unit, "shape", "peak");
+        printf("\n%s, %s, %zu thread%s, %s buffers: %s and share of %s\n%-*s %7s", row->family,
+               row->isa, row->threads, row->threads == 1 ? "" : "s", row->buffers, row->unit,
+               gflops ? "the FMA peak" : "a plain load/store loop; largest error in ulp", width,
+               gflops ? "shape" : "kernel", gflops ? "peak" : "plain");
         for (size_t i = 0; i < row->cells; i++)
-            printf(" %13s", row->cell[i].name);
+            printf(gflops ? " %13s" : " %21s", row->cell[i].name);
         printf("%s\n", row->cells > 1 ? "  ours/best" : "");
     }
-    printf("%-20s %7.1f", row->shape, row->peak);
-    for (size_t i = 0; i < row->cells; i++)
-        printf(" %7.1f %4.0f%%", row->cell[i].value, 100 * row->cell[i].share);
+    printf("%-*s %7.1f", width, row->shape, row->peak);
+    for (size_t i = 0; i < row->cells; i++) {
+        const bench_cell *cell = &row->cell[i];
+        if (cell->value > 0)
+            printf(" %7.1f %4.0f%%", cell->value, 100 * cell->share);
+        else
+            printf(" %13s", "-");
+        if (!gflops && cell->error > 0)
+            printf(" %7.3g", cell->error);
+        else if (!gflops)
+            printf(" %7s", "");
+    }
     if (row->ratio > 0)
         printf(" %10.2f", row->ratio);
     printf("\n");
@@ -78,6 +94,8 @@ static void write_json(pt_string *out, const char *cpu, const bench_row *row, si
             pt_json_number(out, r->cell[c].value);
             pt_string_add(out, ", \"share\": ");
             pt_json_number(out, r->cell[c].share);
+            pt_string_add(out, ", \"ulp\": ");
+            pt_json_number(out, r->cell[c].error > 0 ? r->cell[c].error : (double)NAN);
             pt_string_add(out, "}");
         }
         pt_string_add(out, "], \"ours_over_best_peer\": ");
