@@ -136,7 +136,7 @@ int main(int argc, char **argv) {
     bench_options options = {.threads = {1},
                              .counts = 1,
                              .rounds = 101,
-                             .seconds = 0.1,
+                             .seconds = 0.03,
                              .hot = 1,
                              .cold = 1,
                              .peers = 1};

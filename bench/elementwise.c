@@ -270,7 +270,9 @@ static void bench_list(const bench_options *options, pt_isa isa, bool rows,
                     const char *text = options->shapes ? options->shape[s]
                                        : rows          ? scores[s]
                                                        : arrays[s];
-                    if ((cold ? options->cold : options->hot) && is_rows(x.k) == rows &&
+                    if ((options->shapes || isa != PT_ISA_SCALAR ||
+                         (!cold && options->threads[t] == 1)) &&
+                        (cold ? options->cold : options->hot) && is_rows(x.k) == rows &&
                         (!options->kernel || strstr(x.k->name, options->kernel)) &&
                         parse_shape(text, rows, &x.all.rows, &x.all.n))
                         bench_kernel(&x, options, isa, options->threads[t], cold, emit);
