@@ -65,7 +65,7 @@ TORTURE_SOURCES := $(filter-out %/shim.c,$(wildcard tests/torture/*.c))
 FUZZ_SOURCES := $(wildcard tests/fuzz/fuzz_*.c)
 HEADERS := $(wildcard include/ptrain/*.h)
 FORMATTED := $(wildcard include/ptrain/*.h simd/*.[ch] src/*/*.[ch] tests/*.[ch] \
-             tests/torture/*.[ch] tests/fuzz/*.[ch] bench/*.[ch])
+             tests/torture/*.[ch] tests/fuzz/*.[ch] bench/*.[ch] bench/peers/*.c)
 # The analysers cannot follow intrinsics: the tests hold those kernels against the scalar ones.
 LINTED := $(filter-out %_avx2.c %_avx512.c %_vbmi2.c,$(LIB_SOURCES) $(CLI_SOURCES))
 
@@ -75,9 +75,6 @@ TORTURE_OBJECTS := $(TORTURE_SOURCES:%.c=$(BUILD)/%.o)
 FUZZ_OBJECTS := $(FUZZ_SOURCES:%.c=$(BUILD)/%.o)
 FUZZERS := $(FUZZ_SOURCES:tests/%.c=$(BUILD)/%)
 BENCH_OBJECTS := $(BENCH_SOURCES:%.c=$(BUILD)/%.o)
-# bench/bench_NAME.c is a program of its own; the other files together are bench/bench.
-BENCHES := $(BUILD)/bench/bench $(patsubst %.c,$(BUILD)/%,$(wildcard bench/bench_*.c))
-BENCH_PARTS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out bench/bench_%,$(BENCH_SOURCES)))
 PLAIN_OBJECTS := $(TEST_SOURCES:%.c=$(BUILD)/plain/%.o)
 CRITERION_OBJECTS := $(TEST_SOURCES:%.c=$(BUILD)/criterion/%.o)
 
@@ -230,24 +227,28 @@ run-fuzz: $(FUZZERS)
 
 # --- benchmarks ---
 
-$(BUILD)/bench/bench: $(BENCH_PARTS) $(BUILD)/libptrain.a
+$(BUILD)/bench/bench: $(BENCH_OBJECTS) $(BUILD)/libptrain.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS_OURS) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) -ldl -o $@
-
-$(BUILD)/bench/%: $(BUILD)/bench/%.o $(BUILD)/libptrain.a
-	$(call say,LD,$@)
-	$(Q)$(CC) $(LDFLAGS_OURS) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
 
 bench: ## time every kernel beside its peers; tables, JSON and chart also in build/bench/
 	$(Q)$(DEPS)
 	$(Q)scripts/install-deps.sh --bench || true
 	$(AGAIN) run-bench
 
-bench-build: $(BENCHES)
+# libxsmm is a static library without a shared one: wrapped where it is there.
+$(BUILD)/bench/bench-xsmm.so: bench/peers/xsmm.c
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(OPT) -fPIC -shared $< -lxsmm -lxsmmnoblas -lm -ldl -lpthread -o $@ || rm -f $@
 
+bench-build: $(BUILD)/bench/bench \
+             $(if $(wildcard /usr/include/libxsmm.h),$(BUILD)/bench/bench-xsmm.so)
+
+# make bench BENCH='--family sparse --isa avx2' chooses.
 run-bench: bench-build
 	@mkdir -p build/bench
-	$(Q)for bench in $(BENCHES); do $$bench | tee build/bench/$$(basename $$bench).txt; done
+	$(Q)$(BUILD)/bench/bench $(BENCH) | tee build/bench/bench.txt
 
 # The chart wants gnuplot and the comparison its peers: both go on without what cannot be had.
 scaling: ## time threads and schedules, predict more cores; tables, charts in build/scaling/

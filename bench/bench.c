@@ -15,9 +15,20 @@
 enum { MAX_ROWS = 4096 };
 
 static const char usage_text[] =
-    "usage: bench [--isa scalar|avx2|avx512] [--shape MxNxK[nn|nt|tn]]... [--threads N,N...]\n"
-    "             [--buffers hot|cold|both] [--rounds N] [--seconds S] [--no-peers] [--out "
-    "FOLDER]\n";
+    "usage: bench [--family all|gemm|elementwise|rows|sparse] [--isa scalar|avx2|avx512]\n"
+    "             [--shape SHAPE]... [--kernel NAME] [--threads N,N...] [--buffers hot|cold|both]\n"
+    "             [--rounds N] [--seconds S] [--no-peers] [--out FOLDER]\n"
+    "Shapes: gemm MxNxK[nn|nt|tn], sparse the same without nt, elementwise N, rows ROWSxN.\n"
+    "--kernel takes a part of the name of elementwise and row kernels; --seconds are a row's.\n"
+    "Default: everything this machine can run, on one thread and on all cores, hot and cold.\n";
+
+static const bench_family families[] = {
+    {"gemm", bench_gemm_shape, bench_gemm},
+    {"sparse", bench_sparse_shape, bench_sparse},
+    {"elementwise", bench_elementwise_shape, bench_elementwise},
+    {"rows", bench_rows_shape, bench_rows},
+};
+enum { FAMILIES = sizeof families / sizeof *families };
 
 static int child_pipe = -1;
 
@@ -28,7 +39,8 @@ static void emit(const bench_row *row) { /* shorter than PIPE_BUF: written whole
 }
 
 /* Runs an instruction set in a child and prints its rows as they come; false when it failed. */
-static bool run_isa(const bench_options *options, pt_isa isa, bench_row *rows, size_t *count) {
+static bool run_isa(const bench_options *options, const bench_family *family, pt_isa isa,
+                    bench_row *rows, size_t *count) {
     int ends[2], status = 0;
     fflush(NULL);
     if (pipe(ends) != 0)
@@ -37,7 +49,7 @@ static bool run_isa(const bench_options *options, pt_isa isa, bench_row *rows, s
     if (child == 0) {
         close(ends[0]);
         child_pipe = ends[1];
-        bench_gemm(options, isa, emit);
+        family->run(options, isa, emit);
         exit(0);
     }
     close(ends[1]);
@@ -72,6 +84,13 @@ static bool parse_threads(const char *text, bench_options *o) {
     return o->counts > 0;
 }
 
+static bool parse_family(const char *text, const bench_family **only) {
+    for (size_t f = 0; f < FAMILIES; f++)
+        if (strcmp(text, families[f].name) == 0)
+            *only = &families[f];
+    return *only || strcmp(text, "all") == 0;
+}
+
 static bool parse_option(const char *name, const char *value, bench_options *o, pt_isa *isa,
                          const char **out) {
     uint64_t number = 0;
@@ -92,13 +111,24 @@ static bool parse_option(const char *name, const char *value, bench_options *o, 
         return !(o->hot && o->cold) || strcmp(value, "both") == 0;
     }
     if (strcmp(name, "--shape") == 0) {
-        if (o->shapes == BENCH_MAX_SHAPES || !bench_gemm_shape(value))
+        if (o->shapes == BENCH_MAX_SHAPES || !*value)
             return false;
         o->shape[o->shapes++] = value;
         return true;
     }
+    if (strcmp(name, "--kernel") == 0) {
+        o->kernel = value;
+        return *value;
+    }
     *out = value;
     return strcmp(name, "--out") == 0 && *value;
+}
+
+static bool takes_shape(const char *text, const bench_family *only) {
+    for (size_t f = 0; f < FAMILIES; f++)
+        if ((!only || only == &families[f]) && families[f].shape(text))
+            return true;
+    return false;
 }
 
 int main(int argc, char **argv) {
@@ -106,13 +136,14 @@ int main(int argc, char **argv) {
     bench_options options = {.threads = {1},
                              .counts = 1,
                              .rounds = 101,
-                             .seconds = 0.1,
+                             .seconds = 0.03,
                              .hot = 1,
                              .cold = 1,
                              .peers = 1};
     const size_t cores = pt_cores_available();
     const char *out = "build/bench";
     pt_isa only = PT_ISA_AUTO;
+    const bench_family *family = NULL;
     char cpu[128];
     size_t count = 0;
     if (cores > 1)
@@ -127,18 +158,25 @@ int main(int argc, char **argv) {
             continue;
         }
         const char *name = argv[i], *value = i + 1 < argc ? argv[++i] : "";
+        if (strcmp(name, "--family") == 0 && parse_family(value, &family))
+            continue;
         if (!parse_option(name, value, &options, &only, &out))
             return bad(name, value);
     }
+    for (size_t i = 0; i < options.shapes; i++)
+        if (!takes_shape(options.shape[i], family))
+            return bad("--shape", options.shape[i]);
     if (only != PT_ISA_AUTO && !pt_kernels_get(only)) {
         fprintf(stderr, "bench: this machine cannot run %s\n", pt_isa_name(only));
         return 1;
     }
     printf("%s, %zu core%s\n", pt_cpu_name(cpu), cores, cores == 1 ? "" : "s");
     bool ok = true;
-    for (pt_isa isa = PT_ISA_AVX512; isa >= PT_ISA_SCALAR; isa--)
-        if (pt_kernels_get(isa) && (only == PT_ISA_AUTO || isa == only))
-            ok = run_isa(&options, isa, rows, &count) && ok;
+    for (size_t f = 0; f < FAMILIES; f++)
+        for (pt_isa isa = PT_ISA_AVX512; isa >= PT_ISA_SCALAR; isa--)
+            if (pt_kernels_get(isa) && (only == PT_ISA_AUTO || isa == only) &&
+                (!family || family == &families[f]))
+                ok = run_isa(&options, &families[f], isa, rows, &count) && ok;
     bench_print_summary(rows, count);
     pt_error err = {0};
     if (count > 0 && bench_write(out, cpu, rows, count, &err) != PT_OK) {

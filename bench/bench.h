@@ -10,14 +10,29 @@
 enum { BENCH_MAX_SHAPES = 128, BENCH_MAX_ROUNDS = 1001, BENCH_MAX_COUNTS = 8 };
 
 typedef struct bench_options {
-    const char *shape[BENCH_MAX_SHAPES]; /* none: the family's own */
+    const char
+        *shape[BENCH_MAX_SHAPES]; /* none: the family's own; a family takes those it can read */
+    const char *kernel;           /* a part of the names of kernels, or NULL: all */
     size_t shapes, threads[BENCH_MAX_COUNTS], counts, rounds;
     double seconds; /* for a row, at most (but three rounds) */
     bool hot, cold, peers;
 } bench_options;
 
-/* The matrix products (gemm.c): whether a shape is one; and all rows of an instruction set. */
+/* A family of kernels: gemm.c, elementwise.c (two), sparse.c. */
+typedef struct bench_family {
+    const char *name;
+    bool (*shape)(const char *text); /* whether a text is one */
+    /* All rows of an instruction set. */
+    void (*run)(const bench_options *options, pt_isa isa, void (*emit)(const bench_row *row));
+} bench_family;
+
 bool bench_gemm_shape(const char *text);
+bool bench_elementwise_shape(const char *text);
+bool bench_rows_shape(const char *text);
+bool bench_sparse_shape(const char *text);
 void bench_gemm(const bench_options *options, pt_isa isa, void (*emit)(const bench_row *row));
+void bench_elementwise(const bench_options *options, pt_isa isa, void (*emit)(const bench_row *));
+void bench_rows(const bench_options *options, pt_isa isa, void (*emit)(const bench_row *row));
+void bench_sparse(const bench_options *options, pt_isa isa, void (*emit)(const bench_row *row));
 
 #endif

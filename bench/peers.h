@@ -4,7 +4,9 @@
 
 #include "simd/kernels.h"
 
-enum { BENCH_MAX_PEERS = 4 };
+#include <stdbool.h>
+
+enum { BENCH_MAX_PEERS = 6 };
 
 /* Row-major C[m x n] = op(A) op(B). */
 typedef struct bench_product {
@@ -13,12 +15,21 @@ typedef struct bench_product {
     size_t lda, ldb, ldc;
 } bench_product;
 
+/* "64x50x784" or with nn, nt or tn behind it; strides are left 0. */
+bool bench_parse_product(const char *text, bench_product *p);
+
 typedef struct bench_peer {
     const char *name;
-    void (*run)(const struct bench_peer *peer, const bench_product *p, const float *a,
+    void (*run)(const struct bench_peer *peer, const bench_product *p, size_t set, const float *a,
                 const float *b, float *c);
     void (*set_threads)(const struct bench_peer *peer, size_t threads);
+    /* Where a library prepares a product beforehand (else NULL): false when it does not have it.
+     * B's `sets` lie `b_size` floats apart. After each, also after false, finish. */
+    bool (*prepare)(struct bench_peer *peer, const bench_product *p, size_t threads, const float *b,
+                    size_t sets, size_t b_size);
+    void (*finish)(struct bench_peer *peer);
     void *multiply, *threads; /* the library's symbols */
+    void *state;
 } bench_peer;
 
 /* Opens what there is, once in a process: its environment is set for this instruction set, which

@@ -17,18 +17,34 @@ static bool same_group(const bench_row *a, const bench_row *b) {
            strcmp(a->buffers, b->buffers) == 0 && strcmp(a->family, b->family) == 0;
 }
 
+static bool is_gflops(const bench_row *row) {
+    return strcmp(row->unit, "GFLOP/s") == 0;
+}
+
 void bench_print_row(const bench_row *row, const bench_row *last) {
+    const bool gflops = is_gflops(row);
+    const int width = gflops ? 20 : 30;
     if (!last || !same_group(row, last)) {
-        printf("\n%s, %s, %zu thread%s, %s buffers: %s and share of the FMA peak\n%-20s %7s",
-               row->family, row->isa, row->threads, row->threads == 1 ? "" : "s", row->buffers,
-               row->unit, "shape", "peak");
+        printf("\n%s, %s, %zu thread%s, %s buffers: %s and share of %s\n%-*s %7s", row->family,
+               row->isa, row->threads, row->threads == 1 ? "" : "s", row->buffers, row->unit,
+               gflops ? "the FMA peak" : "a plain load/store loop; largest error in ulp", width,
+               gflops ? "shape" : "kernel", gflops ? "peak" : "plain");
         for (size_t i = 0; i < row->cells; i++)
-            printf(" %13s", row->cell[i].name);
+            printf(gflops ? " %13s" : " %21s", row->cell[i].name);
         printf("%s\n", row->cells > 1 ? "  ours/best" : "");
     }
-    printf("%-20s %7.1f", row->shape, row->peak);
-    for (size_t i = 0; i < row->cells; i++)
-        printf(" %7.1f %4.0f%%", row->cell[i].value, 100 * row->cell[i].share);
+    printf("%-*s %7.1f", width, row->shape, row->peak);
+    for (size_t i = 0; i < row->cells; i++) {
+        const bench_cell *cell = &row->cell[i];
+        if (cell->value > 0)
+            printf(" %7.1f %4.0f%%", cell->value, 100 * cell->share);
+        else
+            printf(" %13s", "-");
+        if (!gflops && cell->error > 0)
+            printf(" %7.3g", cell->error);
+        else if (!gflops)
+            printf(" %7s", "");
+    }
     if (row->ratio > 0)
         printf(" %10.2f", row->ratio);
     printf("\n");
@@ -78,6 +94,8 @@ static void write_json(pt_string *out, const char *cpu, const bench_row *row, si
             pt_json_number(out, r->cell[c].value);
             pt_string_add(out, ", \"share\": ");
             pt_json_number(out, r->cell[c].share);
+            pt_string_add(out, ", \"ulp\": ");
+            pt_json_number(out, r->cell[c].error > 0 ? r->cell[c].error : (double)NAN);
             pt_string_add(out, "}");
         }
         pt_string_add(out, "], \"ours_over_best_peer\": ");
@@ -89,12 +107,13 @@ static void write_json(pt_string *out, const char *cpu, const bench_row *row, si
 
 /* ---- the chart: a panel for each group, a line for each shape, a dot for each library ---- */
 
-enum { LABELS = 150, PANEL = 230, GAP = 20, LINE = 15, TOP = 70, ACROSS = 4, MAX_GROUPS = 32 };
+enum { LABELS = 205, PANEL = 230, GAP = 20, LINE = 15, ACROSS = 4, MAX_GROUPS = 128 };
+
+static const char *const colour[BENCH_CELLS] = {"#c0392b", "#2471a3", "#1e8449", "#b7950b",
+                                                "#7d3c98", "#566573", "#a04000", "#000000"};
 
 static void write_panel(pt_string *out, const bench_row *row, size_t count, const bench_row *group,
                         int left, int top) {
-    static const char *const colour[BENCH_CELLS] = {"#c0392b", "#2471a3", "#1e8449", "#b7950b",
-                                                    "#7d3c98", "#566573", "#a04000", "#000000"};
     int line = 0;
     pt_string_add(out, "<text x='%d' y='%d' font-weight='bold'>%s, %zu thread%s, %s</text>\n", left,
                   top - 10, group->isa, group->threads, group->threads == 1 ? "" : "s",
@@ -119,17 +138,24 @@ static void write_panel(pt_string *out, const bench_row *row, size_t count, cons
                       "<text x='%d' y='%d' text-anchor='middle'>%d%%</text>\n",
                       left + PANEL * share / 100, left + PANEL * share / 100, top,
                       top + LINE * line, left + PANEL * share / 100, top + LINE * line + 14, share);
-    for (size_t c = 0; top == TOP && left == LABELS && c < group->cells; c++)
+}
+
+/* A family's title and the key to its colours. */
+static void write_title(pt_string *out, const bench_row *group, int top) {
+    pt_string_add(out, "<text x='%d' y='%d' font-size='15'>%s: share of %s</text>\n", LABELS, top,
+                  group->family, is_gflops(group) ? "the FMA peak" : "a plain load/store loop");
+    for (size_t c = 0; c < group->cells; c++)
         pt_string_add(out,
-                      "<circle cx='%d' cy='40' r='4.5' fill='%s'/><text x='%d' y='44'>%s</text>\n",
-                      LABELS + (int)c * 110, colour[c], LABELS + (int)c * 110 + 9,
-                      c ? group->cell[c].name : "ptrain");
+                      "<circle cx='%d' cy='%d' r='4.5' fill='%s'/><text x='%d' y='%d'>%s</text>\n",
+                      LABELS + (int)c * 110, top + 20, colour[c], LABELS + (int)c * 110 + 9,
+                      top + 24, group->cell[c].name);
 }
 
 static void write_svg(pt_string *out, const bench_row *row, size_t count) {
     const bench_row *group[MAX_GROUPS];
+    pt_string body = {0};
     size_t groups = 0;
-    int lines[MAX_GROUPS] = {0}, tallest = 0;
+    int lines[MAX_GROUPS] = {0}, column = 0, tallest = 0, y = 0, widest = 1;
     for (size_t i = 0; i < count; i++) {
         size_t g = 0;
         while (g < groups && !same_group(group[g], &row[i]))
@@ -138,21 +164,32 @@ static void write_svg(pt_string *out, const bench_row *row, size_t count) {
             continue;
         if (g == groups)
             group[groups++] = &row[i];
-        tallest = ++lines[g] > tallest ? lines[g] : tallest;
+        lines[g]++;
     }
-    const int across = groups < ACROSS ? (int)groups : ACROSS, step = tallest * LINE + TOP;
-    const int width = across * (LABELS + PANEL + GAP) + GAP;
-    const int height = TOP + (int)((groups + ACROSS - 1) / ACROSS) * step;
+    for (size_t g = 0; g < groups; g++) {
+        const bool first = g == 0 || strcmp(group[g]->family, group[g - 1]->family) != 0;
+        if (first || column == ACROSS) {
+            y += g ? tallest * LINE + 60 : 25;
+            column = tallest = 0;
+        }
+        if (first) {
+            write_title(&body, group[g], y);
+            y += 55;
+        }
+        write_panel(&body, row, count, group[g], LABELS + column * (LABELS + PANEL + GAP), y);
+        tallest = lines[g] > tallest ? lines[g] : tallest;
+        widest = ++column > widest ? column : widest;
+    }
+    y += tallest * LINE + 30;
+    const int width = widest * (LABELS + PANEL + GAP) + GAP, least = LABELS + BENCH_CELLS * 110;
+    const int across = width > least ? width : least;
     pt_string_add(out,
                   "<svg xmlns='http://www.w3.org/2000/svg' width='%d' height='%d' "
                   "font-family='sans-serif' font-size='11'>\n"
-                  "<rect width='%d' height='%d' fill='#ffffff'/>\n<text x='%d' y='20' "
-                  "font-size='15'>Matrix products: share of the FMA peak</text>\n",
-                  width, height, width, height, LABELS);
-    for (size_t g = 0; g < groups; g++)
-        write_panel(out, row, count, group[g], LABELS + (int)(g % ACROSS) * (LABELS + PANEL + GAP),
-                    TOP + (int)(g / ACROSS) * step);
-    pt_string_add(out, "</svg>\n");
+                  "<rect width='%d' height='%d' fill='#ffffff'/>\n%s</svg>\n",
+                  across, y, across, y, body.text ? body.text : "");
+    out->failed = out->failed || body.failed;
+    pt_string_free(&body);
 }
 
 pt_status bench_write(const char *folder, const char *cpu, const bench_row *row, size_t count,

@@ -12,6 +12,7 @@ enum { BENCH_CELLS = 8 };
 typedef struct bench_cell {
     char name[16];
     double value, share; /* in the row's unit; of the row's peak */
+    double error;        /* the largest, in units of the last place; 0: not measured */
 } bench_cell;
 
 /* Plain data: rows come from child processes through a pipe. */

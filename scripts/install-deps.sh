@@ -41,6 +41,9 @@ bench    gnuplot                  gnuplot-nox     gnuplot              gnuplot  
 bench    lib:libopenblas.so.0     libopenblas0-openmp openblas-openmp  openblas      libopenblas_openmp0
 bench    lib:libblis.so.4         libblis4-openmp blis-openmp          blis          libblis4
 bench    lib:libdnnl.so.2         libdnnl2        onednn               onednn        libdnnl3
+bench    <oneapi/dnnl/dnnl.h>     libdnnl-dev     onednn-devel         onednn        onednn-devel
+bench    <libxsmm.h>              libxsmm-dev     libxsmm-devel        libxsmm       libxsmm-devel
+bench    lib:libsleef.so.3        libsleef3       sleef                sleef         libsleef3
 '
 
 wanted=" build "
