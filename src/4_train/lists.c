@@ -32,7 +32,7 @@ static pt_status weigh_inputs(pt_trainer *t, pt_error *err) {
     for (size_t i = 0; i < sampled; i++) {
         const pt_sparse_row row = pt_sparse_row_of(&t->lists.train, i * rows / sampled);
         for (size_t c = 0; c < columns; c++)
-            t->input_work[c / PT_ROW_ALIGN + 1] += row.bitmap[c / 64] >> c % 64 & 1;
+            t->input_work[c / PT_ROW_ALIGN + 1] += (uint32_t)(row.bitmap[c / 64] >> c % 64 & 1);
     }
     for (size_t u = 0; u < units; u++)
         t->input_work[u + 1] += t->input_work[u];
