@@ -5,6 +5,7 @@
 #define PT_SIMD_GEMM_PANELS_H
 
 #include "simd/gemm_blocked.h"
+#include "simd/loops.h"
 
 #include <assert.h>
 
@@ -17,18 +18,6 @@ enum {
     PACK_PANELS = 6,             /* ... where more panels than this use them */
     MAX_SHARD_PANEL_ROWS = 4096, /* tn: longer panels (over 512 KB) are not packed */
 };
-
-static inline size_t min_size(size_t a, size_t b) {
-    return a < b ? a : b;
-}
-
-static inline size_t max_size(size_t a, size_t b) {
-    return a > b ? a : b;
-}
-
-static inline size_t divide_up(size_t a, size_t b) {
-    return (a + b - 1) / b;
-}
 
 /* How many vectors wide the next panel is, with `left` vectors to go: wide tiles where there are
  * few rows (to have enough independent chains), otherwise the usual, and never a lone last vector.

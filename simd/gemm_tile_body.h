@@ -20,15 +20,9 @@
  * operand; left to choose, gcc 12 takes forms that overwrite a factor, and then copies and spills.
  */
 #include "simd/gemm_blocked.h"
+#include "simd/lane_rows.h"
 
 #include <assert.h>
-
-#define ALWAYS_INLINE inline __attribute__((always_inline))
-#ifdef __clang__
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 32")
-#endif
 
 enum {
     MAX_ACCUMULATORS = 28,
@@ -42,13 +36,6 @@ static ALWAYS_INLINE void load_panel_row(size_t vectors, const float *panel, vec
     UNROLL for (size_t v = 0; v < vectors; v++) {
         b[v] = vec_load(panel + v * LANES);
     }
-}
-
-static ALWAYS_INLINE void load_row(size_t vectors, vec_mask last, const float *row, vec b[]) {
-    UNROLL for (size_t v = 0; v + 1 < vectors; v++) {
-        b[v] = vec_load(row + v * LANES);
-    }
-    b[vectors - 1] = vec_load_masked(last, row + (vectors - 1) * LANES);
 }
 
 static ALWAYS_INLINE void store_panel_row(size_t vectors, const vec b[], float *panel) {

@@ -1,24 +1,10 @@
-/* sparse_bits.h: what both sparse products ask of a row's bitmap, and small helpers they share. */
+/* sparse_bits.h: what both sparse products ask of a row's bitmap, and their panels. */
 #ifndef PT_SIMD_SPARSE_BITS_H
 #define PT_SIMD_SPARSE_BITS_H
 
-#include <stddef.h>
+#include "simd/loops.h"
+
 #include <stdint.h>
-
-#define ALWAYS_INLINE inline __attribute__((always_inline))
-#ifdef __clang__
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 32")
-#endif
-
-static inline size_t min_size(size_t a, size_t b) {
-    return a < b ? a : b;
-}
-
-static inline size_t divide_up(size_t a, size_t b) {
-    return (a + b - 1) / b;
-}
 
 /* The lowest n <= 64 bits. */
 static inline uint64_t low_bits(size_t n) {

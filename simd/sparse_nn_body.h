@@ -11,7 +11,8 @@
  * next block prefetched meanwhile.
  */
 #include "simd/kernels_internal.h"
-#include "simd/sparse_rows.h"
+#include "simd/lane_rows.h"
+#include "simd/sparse_bits.h"
 
 #include <assert.h>
 #include <stdbool.h>

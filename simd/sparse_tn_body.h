@@ -17,7 +17,8 @@
  * bits is transposed. Tiles read the bytes from these chunks, a few pages in cache.
  */
 #include "simd/kernels_internal.h"
-#include "simd/sparse_rows.h"
+#include "simd/lane_rows.h"
+#include "simd/sparse_bits.h"
 
 #include <assert.h>
 #include <stdbool.h>

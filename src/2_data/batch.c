@@ -55,8 +55,8 @@ static void prefetch_row(const pt_batch *batch, const pt_dataset *dataset, const
                          size_t row) {
     if (batch->lists) {
         const pt_sparse_row list = pt_sparse_row_of(lists_of(batch, dataset, split), row);
-        const size_t entries = (size_t)(list.byte - (const uint8_t *)list.column) / 2;
-        prefetch(list.bitmap, (size_t)(list.byte + entries - (const uint8_t *)list.bitmap));
+        prefetch(list.bitmap,
+                 (size_t)(list.byte + pt_sparse_row_count(&list) - (const uint8_t *)list.bitmap));
     } else {
         prefetch(features_of(dataset, split, row),
                  dataset->columns * (dataset->element == PT_ELEMENT_U8 ? 1 : sizeof(float)));
@@ -146,8 +146,7 @@ void pt_batch_make_dense(pt_batch *batch) {
     for (size_t i = 0; batch->sparse && i < batch->rows; i++) {
         float *x = batch->x + i * batch->ld;
         const pt_sparse_row row = batch->sparse[i];
-        const size_t entries =
-            (size_t)(row.byte - (const uint8_t *)row.column) / sizeof *row.column;
+        const size_t entries = pt_sparse_row_count(&row);
         memset(x, 0, batch->cols * sizeof *x);
         for (size_t e = 0; e < entries; e++)
             x[row.column[e]] = batch->lists->value[row.byte[e]];

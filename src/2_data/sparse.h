@@ -50,4 +50,9 @@ static inline pt_sparse_row pt_sparse_row_of(const pt_sparse_lists *lists, size_
     return (pt_sparse_row){bitmap, column, (const uint8_t *)(column + place.count)};
 }
 
+/* How many bytes of a row are not zero: its columns lie in front of its bytes. */
+static inline size_t pt_sparse_row_count(const pt_sparse_row *row) {
+    return (size_t)(row->byte - (const uint8_t *)row->column) / sizeof *row->column;
+}
+
 #endif

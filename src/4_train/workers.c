@@ -19,7 +19,7 @@ void pt_workers_run(size_t workers, void (*work)(void *context, size_t worker, s
     work(context, (size_t)omp_get_thread_num(), (size_t)omp_get_num_threads());
 }
 
-uint64_t pt_spin_ticks(size_t workers) {
+static uint64_t spin_ticks_of(size_t workers) {
     /* About 100 microseconds: several times what it takes to wake a sleeping thread (a virtual
      * machine may take 50), so that one late worker does not send the others to sleep and they, late
      * in their turn, send it; and much shorter than a scheduler's time slice. */
@@ -56,7 +56,7 @@ void pt_progress_wait(pt_progress *progress, unsigned count, uint64_t spin_ticks
 }
 
 void pt_barrier_init(pt_barrier *barrier, size_t workers) {
-    *barrier = (pt_barrier){.spin_ticks = pt_spin_ticks(workers)};
+    *barrier = (pt_barrier){.spin_ticks = spin_ticks_of(workers)};
 }
 
 void pt_barrier_wait(pt_barrier *barrier, size_t workers) {

@@ -24,11 +24,10 @@ typedef struct pt_progress {
     atomic_uint sleepers;
 } pt_progress;
 
-/* How long to spin before going to sleep, in ticks of the time-stamp counter. */
-uint64_t pt_spin_ticks(size_t workers);
 /* Sets the count; what was written before is seen by who waits for it. */
 void pt_progress_reach(pt_progress *progress, unsigned count);
-/* Waits until the count is `count` or more. */
+/* Waits until the count is `count` or more; sleeps after spinning for so many ticks of the time-stamp
+ * counter, for which a barrier's spin_ticks is right. */
 void pt_progress_wait(pt_progress *progress, unsigned count, uint64_t spin_ticks);
 
 /* Made before its region, for the workers of one region at a time. */

@@ -1,9 +1,9 @@
-/* sparse_rows.h: loading, storing and packing rows of vectors, for both sparse products; after
+/* lane_rows.h: loading, storing and packing rows of vectors, for all matrix products; after
  * lanes_avx2.h or lanes_avx512.h. */
-#ifndef PT_SIMD_SPARSE_ROWS_H
-#define PT_SIMD_SPARSE_ROWS_H
+#ifndef PT_SIMD_LANE_ROWS_H
+#define PT_SIMD_LANE_ROWS_H
 
-#include "simd/sparse_bits.h"
+#include "simd/loops.h"
 
 static ALWAYS_INLINE void load_row(size_t vectors, vec_mask last, const float *row, vec x[]) {
     UNROLL
