@@ -96,6 +96,7 @@ static const pt_gemm_tiles tiles_avx512 = {
     .max_rows_columns = {0, 12, 14, 9, 6},
     .usual_vectors = 3,
     .panel_floats = 49152, /* 192 KB, twice in an L2 of 1 MB beside a block of A: 1024 rows of 48 */
+    .block_floats = 128 * 1024, /* 512 KB, half of an L2 of 1 MB */
     .narrow_rows = {NULL, narrow_rows_1, narrow_rows_2, narrow_rows_3, narrow_rows_4},
     .pack_transposed = pack_transposed,
     .pack_columns = pack_columns,

@@ -14,10 +14,9 @@
  *     anyway; every later one is copied by the tiles of the panel before it, a row between two steps
  *     of theirs, where the load and store ports are idle. So packing has no pass of its own. B
  *     transposed (nt) is packed ahead, by transposes in registers.
- *   - nn and nt do not pack A: a tile reads `rows` streams from it. Only where A's rows lie a
- *     multiple of 2 KB apart, so that the streams would fall into the same few sets of L1, is the
- *     block copied to rows of another stride. tn packs A in the order of the tiles if there are
- *     enough panels to use it: each step of a tile would be in another page.
+ *   - A is packed in the order of the tiles only if enough panels use it, or if its rows lie a
+ *     multiple of 2 KB apart, so that the rows of a tile would fall into the same few sets of L1.
+ *     Else a tile of nn and nt reads `rows` streams from it.
  *   - One to four columns beyond full vectors are computed with the rows of C along the vectors
  *     (gemm_narrow_body.h; for tn, the same tiles with A and B exchanged).
  *   - Rows are dealt evenly to tiles, so that no sliver is left: 100 rows at up to 9 a tile are
@@ -32,7 +31,6 @@
  */
 #include "simd/gemm_panels.h"
 
-#include <string.h>
 
 /* Panels of one k block are at most panel_floats + 1/4 (a longer k is cut into even blocks). */
 static size_t choose_k_block(const pt_gemm_tiles *tiles, size_t width, size_t k) {
@@ -59,10 +57,22 @@ static size_t narrow_rest_transposed(const pt_gemm_tiles *tiles, size_t m, size_
     return narrow_rest(tiles, m, n);
 }
 
-static void copy_rows(size_t rows, size_t n, const float *from, size_t from_stride, float *to,
-                      size_t to_stride) {
-    for (size_t i = 0; i < rows; i++)
-        memcpy(to + i * to_stride, from + i * from_stride, n * sizeof *to);
+/* Whether A is worth packing for a product of more than one panel. */
+static bool packs_a(size_t vectors_in_n, size_t widest, size_t lda) {
+    return vectors_in_n > PACK_PANELS * widest || (vectors_in_n > widest && shares_sets(lda));
+}
+
+/* m rows and k columns of A in the order of `count` tiles. */
+static void pack_a(const pt_gemm_tiles *tiles, size_t m, size_t count, size_t k, const float *a,
+                   size_t lda, float *packed) {
+    const size_t base = m / count, taller = m % count;
+    for (size_t t = 0; t < count; t++) {
+        const size_t rows = base + (t < taller);
+        assert(rows <= tiles->lanes);
+        tiles->pack_transposed(rows, k, a, lda, packed, rows);
+        a += rows * lda;
+        packed += rows * k;
+    }
 }
 
 size_t pt_gemm_blocked_scratch(const pt_gemm_tiles *tiles, pt_gemm_form form, size_t m, size_t n,
@@ -71,15 +81,14 @@ size_t pt_gemm_blocked_scratch(const pt_gemm_tiles *tiles, pt_gemm_form form, si
     size_t width = min_size(divide_up(n, tiles->lanes) * tiles->lanes, widest);
     if (form == PT_GEMM_TN) {
         size_t rows = min_size(k, MAX_SHARD_PANEL_ROWS);
-        return (2 * rows * width + min_size(rows * m, A_BLOCK_FLOATS)) * sizeof(float);
+        return (2 * rows * width + min_size(rows * m, tiles->block_floats)) * sizeof(float);
     }
-    /* Blocks of k are longest for panels of one vector; A is only copied for several panels, which
+    /* Blocks of k are longest for panels of one vector; A is only packed for several panels, which
      * have two vectors or more. */
     size_t longest = tiles->panel_floats / tiles->lanes * 5 / 4;
     size_t panel = min_size(min_size(k, longest) * width, max_panel_floats(tiles));
-    size_t copy = min_size(min_size(m, A_BLOCK_ROWS) * (min_size(k, longest / 2) + PT_GEMM_LINE),
-                           A_BLOCK_FLOATS + A_BLOCK_ROWS * PT_GEMM_LINE);
-    return (2 * panel + copy) * sizeof(float);
+    size_t a = min_size(min_size(m, A_BLOCK_ROWS) * min_size(k, longest / 2), tiles->block_floats);
+    return (2 * panel + a + PT_GEMM_LINE) * sizeof(float);
 }
 
 /* --- nn, nt --- */
@@ -175,7 +184,7 @@ void pt_gemm_blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m,
     const size_t lanes = tiles->lanes, vectors_in_n = divide_up(n, lanes);
     const size_t widest = panel_vectors(tiles, m, vectors_in_n);
     const size_t k_block = max_size(choose_k_block(tiles, widest * lanes, k), 1);
-    const size_t m_limit = min_size(max_size(A_BLOCK_FLOATS / k_block, 1), A_BLOCK_ROWS);
+    const size_t m_limit = min_size(max_size(tiles->block_floats / k_block, 1), A_BLOCK_ROWS);
     const rows_product product = {
         .tiles = tiles,
         .m = m,
@@ -186,9 +195,9 @@ void pt_gemm_blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m,
     };
     const size_t widest_later = min_size(min_size(widest + 1, vectors_in_n), PT_GEMM_MAX_VECTORS);
     const size_t panel_size = min_size(k_block * widest_later * lanes, max_panel_floats(tiles));
-    float *panel = scratch, *other_panel = panel + panel_size, *a_copy = panel + 2 * panel_size;
-    const bool copy_a = shares_sets(lda) && vectors_in_n > widest;
-    const size_t a_stride = copy_a ? k_block + PT_GEMM_LINE : lda;
+    float *panel = scratch, *other_panel = panel + panel_size;
+    float *a_packed = packs_a(vectors_in_n, widest, lda) ? panel + 2 * panel_size : NULL;
+    size_t a_count = 0; /* tiles that A is packed for */
 
     rows_panel x = {0}, next;
     set_extent(&product, &x);
@@ -196,21 +205,24 @@ void pt_gemm_blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m,
     do {
         next = x;
         more = next_panel(&product, &next);
-        if (copy_a && x.j == 0)
-            copy_rows(x.m, x.k, a + x.i * lda + x.l, lda, a_copy, a_stride);
         panel_walk walk = {
             .tiles = tiles,
             .functions = tiles->rows[x.vectors],
             .m = x.m,
             .count = divide_up(x.m, tiles->max_rows[x.vectors]),
             .vectors = x.vectors,
-            .next_c = m * n > BIG_C_FLOATS ? c + next.i * ldc + next.j : NULL,
+            .next_c = m * n > tiles->block_floats ? c + next.i * ldc + next.j : NULL,
             .ldb = ldb,
+            .k = x.k,
+            .a_packed = a_packed,
         };
+        if (a_packed && (x.j == 0 || a_count != walk.count))
+            pack_a(tiles, x.m, walk.count, x.k, a + x.i * lda + x.l, lda, a_packed);
+        a_count = walk.count;
         pt_gemm_tile tile = {
             .columns = x.columns,
-            .a = copy_a ? a_copy : a + x.i * lda + x.l,
-            .lda = a_stride,
+            .a = a + x.i * lda + x.l,
+            .lda = lda,
             .c = c + x.i * ldc + x.j,
             .ldc = ldc,
             .ldb = ldb,
@@ -241,7 +253,7 @@ void pt_gemm_blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m,
                 panel = tile.next_panel;
             }
         }
-        walk_panel(&walk, a_stride, &tile);
+        walk_panel(&walk, lda, &tile);
         packed = copy;
         x = next;
     } while (more);

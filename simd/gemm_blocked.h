@@ -28,6 +28,9 @@ typedef struct pt_gemm_tile {
     size_t columns; /* valid columns: (vectors - 1) * lanes + 1 .. vectors * lanes */
     const float *a; /* rows form: element (i, l) at a[i * lda + l]; columns form: a[l * lda + i] */
     size_t lda;
+    /* NULL, or A in the order of the tiles: element (i, l) at a_packed[l * rows + i]. The rows form
+     * uses it where B is packed. */
+    const float *a_packed;
     float *c;
     size_t ldc;
 
@@ -83,12 +86,13 @@ typedef struct pt_gemm_tiles {
     size_t max_rows[PT_GEMM_MAX_VECTORS + 1], max_rows_columns[PT_GEMM_MAX_VECTORS + 1];
     size_t usual_vectors; /* the main tile's */
     size_t panel_floats;  /* a packed panel's size, for L1 */
+    size_t block_floats;  /* a block of A, to stay in L2 */
     /* [vectors][rows] */
     pt_gemm_tile_function rows[PT_GEMM_MAX_VECTORS + 1][PT_GEMM_MAX_ROWS + 1];
     pt_gemm_tile_function columns[PT_GEMM_MAX_VECTORS + 1][PT_GEMM_MAX_ROWS + 1];
     void (*narrow_rows[PT_GEMM_NARROW + 1])(const pt_gemm_narrow *product); /* [columns] */
-    /* panel[l * width + j] = b[j * ldb + l] for j < n, l < k; zeros for n <= j < width; width is a
-     * multiple of lanes. */
+    /* panel[l * width + j] = b[j * ldb + l] for j < n, l < k; zeros for n <= j < width, and, if width
+     * is no multiple of lanes, which wants n <= lanes, in less than a line behind the panel. */
     void (*pack_transposed)(size_t n, size_t k, const float *b, size_t ldb, float *panel,
                             size_t width);
     /* out[l * rows + i] = a[l * lda + i] for i < rows, l < k */

@@ -78,14 +78,15 @@ void pt_gemm_blocked_columns(const pt_gemm_tiles *tiles, size_t m, size_t n,
     if (n == 0)
         return;
     const size_t vectors_in_n = divide_up(n, lanes);
-    const size_t m_limit = max_size(A_BLOCK_FLOATS / max_size(k, 1), 4 * PT_GEMM_MAX_ROWS);
+    const size_t m_limit = max_size(tiles->block_floats / max_size(k, 1), 4 * PT_GEMM_MAX_ROWS);
     const size_t m_block = divide_up(m, divide_up(m, m_limit));
     const size_t widest = panel_vectors(tiles, m, vectors_in_n);
     const size_t panel_size = k * min_size(vectors_in_n, PT_GEMM_MAX_VECTORS) * lanes;
     float *panel = scratch, *other_panel = panel + panel_size;
-    float *a_packed = pack && vectors_in_n > PACK_PANELS * widest && m_block * k <= A_BLOCK_FLOATS
-                          ? panel + 2 * panel_size
-                          : NULL;
+    float *a_packed =
+        pack && vectors_in_n > PACK_PANELS * widest && m_block * k <= tiles->block_floats
+            ? panel + 2 * panel_size
+            : NULL;
     const size_t steps = unrolled_steps(shards);
     for (size_t i = 0; i < m; i += m_block) {
         const size_t mb = min_size(m_block, m - i);

@@ -10,12 +10,10 @@
 #include <assert.h>
 
 enum {
-    A_BLOCK_FLOATS = 128 * 1024, /* a block of A: 512 KB, half of a 1 MB L2 */
-    A_BLOCK_ROWS = 512,          /* nn, nt: and no more rows than this */
+    A_BLOCK_ROWS = 512,          /* nn, nt: a block of A has no more rows than this */
     A_SET_STRIDE = 512,          /* floats: rows of A a multiple of this apart share L1 sets */
+    PACK_PANELS = 6,             /* A is packed where more panels than this use it */
     PACK_ROWS = 8,               /* tn: rows of A that are packed together */
-    BIG_C_FLOATS = 1024 * 1024,  /* nn, nt: a C so big (4 MB) is prefetched */
-    PACK_PANELS = 6,             /* ... where more panels than this use them */
     MAX_SHARD_PANEL_ROWS = 4096, /* tn: longer panels (over 512 KB) are not packed */
 };
 
@@ -53,7 +51,6 @@ typedef struct panel_walk {
     const float *next_b;
     size_t ldb, lines;
 
-    /* columns form */
     size_t k;
     const float *a_packed; /* A in the order of the tiles, or NULL */
 } panel_walk;
@@ -83,11 +80,9 @@ static inline void walk_panel(const panel_walk *walk, size_t a_step, pt_gemm_til
     for (size_t t = 0; t < walk->count; t++) {
         const size_t rows = base + (t < taller);
         tile->a = a;
-        if (a_packed) {
-            tile->a = a_packed;
-            tile->lda = rows;
+        tile->a_packed = a_packed;
+        if (a_packed)
             a_packed += rows * walk->k;
-        }
         tile->a_ahead = a_packed ? 0 : 2 * rows - 1;
         a += rows * a_step;
         tile->next_rows = tile->b ? 0 : min_size(share, left);

@@ -27,7 +27,6 @@
 enum {
     MAX_ACCUMULATORS = 28,
     STEPS = PT_GEMM_STEPS, /* of k, unrolled: fewer instructions that are not FMAs or loads */
-    AHEAD = 8,             /* rows of B that are prefetched before they are copied */
 };
 
 /* One row of B in registers: from the panel, or from where it lies, and then into the panel for the
@@ -87,10 +86,10 @@ static ALWAYS_INLINE void multiply_row(size_t vectors, const float *x, const vec
                 : [x] "m"(*x), [b0] "v"(b[0]), [b1] "v"(b[1]), [b2] "v"(b[2]), [b3] "v"(b[3]));
 }
 
-/* The C of the tile that comes next, on its way to the cache: its rows lie in different pages, where
- * no hardware foresees them. */
-static ALWAYS_INLINE void prefetch_c(const pt_gemm_tile *tile, size_t rows, size_t vectors) {
-    const float *row = tile->next_c;
+/* A tile's C, on its way to the cache: its rows lie in different pages, where no hardware foresees
+ * them. */
+static ALWAYS_INLINE void prefetch_c(const pt_gemm_tile *tile, const float *row, size_t rows,
+                                     size_t vectors) {
     UNROLL for (size_t i = 0; i < rows; i++) {
         UNROLL for (size_t v = 0; v < vectors * LANES; v += PT_GEMM_LINE) {
             __builtin_prefetch(row + v, 1, 3);
@@ -100,7 +99,9 @@ static ALWAYS_INLINE void prefetch_c(const pt_gemm_tile *tile, size_t rows, size
 }
 
 /* The copying of the next panel, of which every tile does a part: a row between a few steps of k
- * costs nothing, since the ports it needs are idle there. */
+ * costs nothing, since the ports it needs are idle there. Behind each row the one of the panel after
+ * it is asked for, into L2: it comes from memory in the time of a whole panel, and the rows, often a
+ * multiple of 4 KB apart, do not crowd one set of L1. */
 typedef struct panel_copy {
     const float *from;
     float *to;
@@ -118,9 +119,9 @@ static ALWAYS_INLINE panel_copy start_copy(const pt_gemm_tile *tile, size_t vect
 
 static ALWAYS_INLINE void copy_row(panel_copy *copy, size_t vectors) {
     vec row[PT_GEMM_MAX_VECTORS];
-    const float *ahead = copy->from + AHEAD * copy->ldb;
+    const float *ahead = copy->from + vectors * LANES;
     UNROLL for (size_t v = 0; v < vectors * LANES; v += PT_GEMM_LINE) {
-        __builtin_prefetch(ahead + v, 0, 3);
+        __builtin_prefetch(ahead + v, 0, 2);
     }
     load_row(vectors, copy->last, copy->from, row);
     store_panel_row(vectors, row, copy->to);
@@ -129,41 +130,55 @@ static ALWAYS_INLINE void copy_row(panel_copy *copy, size_t vectors) {
     copy->rows--;
 }
 
-/* --- rows form (nn, nt): one block of k, A read along its rows --- */
+/* --- rows form (nn, nt): one block of k, A read along its rows, or packed --- */
 
 /* Rows are addressed from every third: (base), (base + stride), (base + 2 stride) are addressing
- * modes. */
+ * modes. Packed, the rows' elements of a step lie side by side from base[0] on. */
 typedef struct a_rows {
     const float *base[(PT_GEMM_MAX_ROWS + 2) / 3];
     size_t stride;
 } a_rows;
 
+static ALWAYS_INLINE a_rows start_rows(const float *a, size_t stride, size_t rows) {
+    a_rows x = {.stride = stride};
+    UNROLL for (size_t i = 0; i < (rows + 2) / 3; i++) {
+        x.base[i] = a + 3 * i * stride;
+    }
+    return x;
+}
+
 /* Hides where a pointer came from: otherwise compilers make one pointer of every row and step. */
 #define OPAQUE(pointer) __asm__("" : "+r"(pointer))
 
-static ALWAYS_INLINE void advance_rows(a_rows *a, size_t rows, size_t steps) {
+static ALWAYS_INLINE void advance_rows(a_rows *a, size_t rows, bool packed, size_t steps) {
+    if (packed) {
+        a->base[0] += steps * rows;
+        return;
+    }
     UNROLL for (size_t i = 0; i < (rows + 2) / 3; i++) {
         a->base[i] += steps;
         OPAQUE(a->base[i]);
     }
 }
 
-static ALWAYS_INLINE void step_rows(const a_rows *a, size_t rows, size_t vectors, size_t u,
-                                    const vec b[], vec acc[]) {
+static ALWAYS_INLINE void step_rows(const a_rows *a, size_t rows, bool packed, size_t vectors,
+                                    size_t u, const vec b[], vec acc[]) {
     UNROLL for (size_t i = 0; i < rows; i++) {
-        multiply_row(vectors, a->base[i / 3] + i % 3 * a->stride + u, b, acc + i * vectors);
+        const float *x =
+            packed ? a->base[0] + u * rows + i : a->base[i / 3] + i % 3 * a->stride + u;
+        multiply_row(vectors, x, b, acc + i * vectors);
     }
 }
 
-static ALWAYS_INLINE void unrolled_rows(a_rows *a, size_t rows, size_t vectors, const float **panel,
-                                        vec acc[]) {
-    UNROLL for (size_t u = 0; u < STEPS; u++) {
+static ALWAYS_INLINE void steps_of_panel(a_rows *a, size_t rows, bool packed, size_t vectors,
+                                         size_t steps, const float **panel, vec acc[]) {
+    UNROLL for (size_t u = 0; u < steps; u++) {
         vec bv[PT_GEMM_MAX_VECTORS];
         load_panel_row(vectors, *panel + u * vectors * LANES, bv);
-        step_rows(a, rows, vectors, u, bv, acc);
+        step_rows(a, rows, packed, vectors, u, bv, acc);
     }
-    *panel += STEPS * vectors * LANES;
-    advance_rows(a, rows, STEPS);
+    *panel += steps * vectors * LANES;
+    advance_rows(a, rows, packed, steps);
 }
 
 /* B where it lies, and copied to the panel on the way if `pack`. */
@@ -180,37 +195,33 @@ static ALWAYS_INLINE void unpacked_rows(const pt_gemm_tile *tile, a_rows a, size
             store_panel_row(vectors, bv, panel);
             panel += vectors * LANES;
         }
-        step_rows(&a, rows, vectors, 0, bv, acc);
-        advance_rows(&a, rows, 1);
+        step_rows(&a, rows, false, vectors, 0, bv, acc);
+        advance_rows(&a, rows, false, 1);
     }
 }
 
-static ALWAYS_INLINE void packed_rows(const pt_gemm_tile *tile, a_rows a, size_t rows,
-                                      size_t vectors, vec acc[]) {
+/* B from the panel; A too is packed, or not. */
+static ALWAYS_INLINE void panel_rows(const pt_gemm_tile *tile, a_rows a, size_t rows, bool packed,
+                                     size_t vectors, vec acc[]) {
     const float *panel = tile->panel, *prefetch = tile->prefetch;
     size_t k = tile->k;
     if (tile->next_c)
-        prefetch_c(tile, rows, vectors);
+        prefetch_c(tile, tile->next_c, rows, vectors);
     if (tile->next_rows > 0) {
         panel_copy copy = start_copy(tile, vectors);
         for (; copy.rows > 0 && k >= STEPS; k -= STEPS) {
             copy_row(&copy, vectors);
-            unrolled_rows(&a, rows, vectors, &panel, acc);
+            steps_of_panel(&a, rows, packed, vectors, STEPS, &panel, acc);
         }
     }
     for (; k >= STEPS; k -= STEPS) {
         __builtin_prefetch(prefetch, 0, 2);
         __builtin_prefetch(prefetch + tile->prefetch_second, 0, 2);
         prefetch += tile->prefetch_stride;
-        unrolled_rows(&a, rows, vectors, &panel, acc);
+        steps_of_panel(&a, rows, packed, vectors, STEPS, &panel, acc);
     }
-    for (; k > 0; k--) {
-        vec bv[PT_GEMM_MAX_VECTORS];
-        load_panel_row(vectors, panel, bv);
-        panel += vectors * LANES;
-        step_rows(&a, rows, vectors, 0, bv, acc);
-        advance_rows(&a, rows, 1);
-    }
+    for (; k > 0; k--)
+        steps_of_panel(&a, rows, packed, vectors, 1, &panel, acc);
 }
 
 static ALWAYS_INLINE void tile_rows(const pt_gemm_tile *tile, size_t rows, size_t vectors) {
@@ -232,12 +243,11 @@ static ALWAYS_INLINE void tile_rows(const pt_gemm_tile *tile, size_t rows, size_
         }
     }
 
-    a_rows a = {.stride = tile->lda};
-    UNROLL for (size_t i = 0; i < (rows + 2) / 3; i++) {
-        a.base[i] = tile->a + 3 * i * tile->lda;
-    }
-    if (!tile->b)
-        packed_rows(tile, a, rows, vectors, acc);
+    const a_rows a = start_rows(tile->a, tile->lda, rows);
+    if (!tile->b && tile->a_packed)
+        panel_rows(tile, start_rows(tile->a_packed, 0, 1), rows, true, vectors, acc);
+    else if (!tile->b)
+        panel_rows(tile, a, rows, false, vectors, acc);
     else if (tile->panel)
         unpacked_rows(tile, a, rows, vectors, last, true, acc);
     else
@@ -320,9 +330,10 @@ static ALWAYS_INLINE void tile_columns(const pt_gemm_tile *tile, size_t rows, si
     size_t depth = 0;
     vec acc[MAX_ACCUMULATORS];
 
-    columns_walk walk = {.a = tile->a,
+    prefetch_c(tile, tile->c, rows, vectors);
+    columns_walk walk = {.a = tile->a_packed ? tile->a_packed : tile->a,
                          .b = tile->b,
-                         .lda = tile->lda,
+                         .lda = tile->a_packed ? rows : tile->lda,
                          .ldb = tile->ldb,
                          .a_ahead = tile->a_ahead,
                          .panel = tile->panel,

@@ -6,6 +6,7 @@
 #ifndef PT_SIMD_VECTOR_AVX2_H
 #define PT_SIMD_VECTOR_AVX2_H
 
+#include "simd/lanes_avx2.h"
 #include "simd/math_constants.h"
 
 #include <immintrin.h>
@@ -54,8 +55,8 @@ V16_INLINE v16 v16_load_first(const float *p, v16_mask first) {
 }
 
 V16_INLINE void v16_store_first(float *p, v16_mask first, v16 x) {
-    _mm256_maskstore_ps(p, first.low, x.low);
-    _mm256_maskstore_ps(p + 8, first.high, x.high);
+    vec_store_masked(first.low, p, x.low);
+    vec_store_masked(first.high, p + 8, x.high);
 }
 
 V16_INLINE v16 v16_load_u8(const uint8_t *p) {
