@@ -64,6 +64,7 @@ static ALWAYS_INLINE void load_transposed(const float *b, size_t ldb, size_t n, 
 }
 
 #include "simd/gemm_narrow_body.h"
+#include "simd/gemm_shallow_body.h"
 
 static void pack_transposed(size_t n, size_t k, const float *b, size_t ldb, float *panel,
                             size_t width) {
@@ -88,7 +89,12 @@ static const pt_gemm_tiles tiles_avx2 = {
     .usual_vectors = 2,
     .panel_floats = 5120,      /* 20 KB of an L1 of 32 (Haswell to Zen 4): 320 rows of 16 */
     .block_floats = 64 * 1024, /* 256 KB, half of an L2 of 512 KB */
+    .pack_panels_shared = 6,
+    .crowded_rows = 6, /* of 8 ways */
+    .narrow_rest = 1,
+    .narrow_from = 2 * LANES,
     .narrow_rows = {NULL, narrow_rows_1, narrow_rows_2, narrow_rows_3, narrow_rows_4},
+    .shallow = {NULL, shallow_1, shallow_2, shallow_3, shallow_4},
     .pack_transposed = pack_transposed,
     .pack_columns = pack_columns,
     TILE_LIST(ROWS_TILE) TILE_LIST(COLUMNS_TILE)};

@@ -73,6 +73,7 @@ static ALWAYS_INLINE void load_transposed(const float *b, size_t ldb, size_t n, 
 }
 
 #include "simd/gemm_narrow_body.h"
+#include "simd/gemm_shallow_body.h"
 
 static void pack_transposed(size_t n, size_t k, const float *b, size_t ldb, float *panel,
                             size_t width) {
@@ -97,7 +98,11 @@ static const pt_gemm_tiles tiles_avx512 = {
     .usual_vectors = 3,
     .panel_floats = 49152, /* 192 KB, twice in an L2 of 1 MB beside a block of A: 1024 rows of 48 */
     .block_floats = 128 * 1024, /* 512 KB, half of an L2 of 1 MB */
+    .pack_panels_shared = 3,
+    .crowded_rows = 9, /* of 12 ways (Skylake-X: 8) */
+    .narrow_rest = PT_GEMM_NARROW,
     .narrow_rows = {NULL, narrow_rows_1, narrow_rows_2, narrow_rows_3, narrow_rows_4},
+    .shallow = {NULL, shallow_1, shallow_2, shallow_3, shallow_4},
     .pack_transposed = pack_transposed,
     .pack_columns = pack_columns,
     TILE_LIST(ROWS_TILE) TILE_LIST(COLUMNS_TILE)};

@@ -14,9 +14,9 @@
  *     anyway; every later one is copied by the tiles of the panel before it, a row between two steps
  *     of theirs, where the load and store ports are idle. So packing has no pass of its own. B
  *     transposed (nt) is packed ahead, by transposes in registers.
- *   - A is packed in the order of the tiles only if enough panels use it, or if its rows lie a
- *     multiple of 2 KB apart, so that the rows of a tile would fall into the same few sets of L1.
- *     Else a tile of nn and nt reads `rows` streams from it.
+ *   - A is packed in the order of the tiles only if enough panels use it. Else a tile of nn and nt
+ *     reads `rows` streams from it, fewer if they lie a multiple of 4 KB apart and so fall into the
+ *     same sets of L1.
  *   - One to four columns beyond full vectors are computed with the rows of C along the vectors
  *     (gemm_narrow_body.h; for tn, the same tiles with A and B exchanged).
  *   - Rows are dealt evenly to tiles, so that no sliver is left: 100 rows at up to 9 a tile are
@@ -31,6 +31,18 @@
  */
 #include "simd/gemm_panels.h"
 
+/* The widest panel that matters for the size of a block of k: of a few panels each does, of many the
+ * usual ones do. */
+static size_t widest_of_few(const pt_gemm_tiles *tiles, size_t m, size_t vectors_in_n) {
+    const size_t first = panel_vectors(tiles, m, vectors_in_n);
+    size_t widest = first;
+    for (size_t left = vectors_in_n - first; left > 0 && vectors_in_n <= 4 * first;) {
+        const size_t vectors = panel_vectors(tiles, m, left);
+        widest = max_size(widest, vectors);
+        left -= vectors;
+    }
+    return widest;
+}
 
 /* Panels of one k block are at most panel_floats + 1/4 (a longer k is cut into even blocks). */
 static size_t choose_k_block(const pt_gemm_tiles *tiles, size_t width, size_t k) {
@@ -47,19 +59,19 @@ static size_t max_panel_floats(const pt_gemm_tiles *tiles) {
     return tiles->panel_floats * 2 + 8 * PT_GEMM_MAX_VECTORS * tiles->lanes;
 }
 
-static bool shares_sets(size_t lda) {
-    return lda % A_SET_STRIDE == 0;
-}
-
 static size_t narrow_rest_transposed(const pt_gemm_tiles *tiles, size_t m, size_t n, size_t k) {
-    if (n > PT_GEMM_NARROW && (m < 2 * tiles->lanes || k < tiles->lanes))
-        return 0;
-    return narrow_rest(tiles, m, n);
+    const size_t rest = narrow_rest(tiles, m, n);
+    if (n <= PT_GEMM_NARROW)
+        return rest;
+    const bool worth_it = m >= 2 * tiles->lanes && k >= tiles->lanes &&
+                          rest <= tiles->narrow_rest && n >= tiles->narrow_from;
+    return worth_it ? rest : 0;
 }
 
-/* Whether A is worth packing for a product of more than one panel. */
-static bool packs_a(size_t vectors_in_n, size_t widest, size_t lda) {
-    return vectors_in_n > PACK_PANELS * widest || (vectors_in_n > widest && shares_sets(lda));
+/* Whether enough panels use A for packing it to pay. */
+static bool packs_a(const pt_gemm_tiles *tiles, size_t vectors_in_n, size_t widest, size_t lda) {
+    const size_t panels = lda % A_SET_STRIDE == 0 ? tiles->pack_panels_shared : PACK_PANELS;
+    return vectors_in_n > panels * widest;
 }
 
 /* m rows and k columns of A in the order of `count` tiles. */
@@ -162,6 +174,21 @@ void pt_gemm_blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m,
         tiles->rows[single][m](&tile);
         return;
     }
+    if (!transposed && 1 <= k && k <= PT_GEMM_SHALLOW && n > tiles->lanes) {
+        const pt_gemm_shallow product = {
+            .m = m,
+            .n = n,
+            .a = a,
+            .lda = lda,
+            .b = b,
+            .ldb = ldb,
+            .bias = bias,
+            .c = c,
+            .ldc = ldc,
+        };
+        tiles->shallow[k](&product);
+        return;
+    }
     const size_t narrow = narrow_rest_transposed(tiles, m, n, k);
     n -= narrow;
     if (narrow > 0) {
@@ -183,7 +210,8 @@ void pt_gemm_blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m,
     }
     const size_t lanes = tiles->lanes, vectors_in_n = divide_up(n, lanes);
     const size_t widest = panel_vectors(tiles, m, vectors_in_n);
-    const size_t k_block = max_size(choose_k_block(tiles, widest * lanes, k), 1);
+    const size_t block_width = widest_of_few(tiles, m, vectors_in_n) * lanes;
+    const size_t k_block = max_size(choose_k_block(tiles, block_width, k), 1);
     const size_t m_limit = min_size(max_size(tiles->block_floats / k_block, 1), A_BLOCK_ROWS);
     const rows_product product = {
         .tiles = tiles,
@@ -196,8 +224,12 @@ void pt_gemm_blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m,
     const size_t widest_later = min_size(min_size(widest + 1, vectors_in_n), PT_GEMM_MAX_VECTORS);
     const size_t panel_size = min_size(k_block * widest_later * lanes, max_panel_floats(tiles));
     float *panel = scratch, *other_panel = panel + panel_size;
-    float *a_packed = packs_a(vectors_in_n, widest, lda) ? panel + 2 * panel_size : NULL;
+    float *a_packed = packs_a(tiles, vectors_in_n, widest, lda) ? panel + 2 * panel_size : NULL;
+    /* Rows of A that lie 4 KB apart all share the sets of L1. */
+    const bool crowded = lda % (2 * A_SET_STRIDE) == 0 && !a_packed;
+    const size_t row_limit = crowded ? tiles->crowded_rows : PT_GEMM_MAX_ROWS;
     size_t a_count = 0; /* tiles that A is packed for */
+    const bool in_place = k * ldb <= IN_PLACE_FLOATS;
 
     rows_panel x = {0}, next;
     set_extent(&product, &x);
@@ -209,7 +241,7 @@ void pt_gemm_blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m,
             .tiles = tiles,
             .functions = tiles->rows[x.vectors],
             .m = x.m,
-            .count = divide_up(x.m, tiles->max_rows[x.vectors]),
+            .count = divide_up(x.m, min_size(tiles->max_rows[x.vectors], row_limit)),
             .vectors = x.vectors,
             .next_c = m * n > tiles->block_floats ? c + next.i * ldc + next.j : NULL,
             .ldb = ldb,
@@ -239,11 +271,12 @@ void pt_gemm_blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m,
             walk.next_b = b + next.j * ldb + next.l;
             walk.lines = more ? divide_up(next.k, PT_GEMM_LINE) : 0;
         } else {
-            tile.panel = packed || walk.count > 1 ? panel : NULL;
+            tile.panel = packed || (walk.count > 1 && !in_place) ? panel : NULL;
             if (!packed)
                 tile.b = b + x.l * ldb + x.j;
             const size_t copying = walk.count - (packed ? 0 : 1);
-            copy = more && next.vectors == x.vectors && copying * (x.k / PT_GEMM_STEPS) >= next.k;
+            copy = more && !in_place && next.vectors == x.vectors &&
+                   copying * (x.k / PT_GEMM_STEPS) >= next.k;
             if (copy) {
                 walk.next_rows = next.k;
                 tile.next_b = b + next.l * ldb + next.j;

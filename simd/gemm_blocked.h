@@ -19,8 +19,9 @@ enum {
     PT_GEMM_MAX_VECTORS = 4, /* widest tile, in vectors */
     PT_GEMM_MAX_ROWS = 14,   /* tallest tile */
     PT_GEMM_LINE = 16,       /* floats in a cache line */
-    PT_GEMM_NARROW = 4, /* the most columns beyond full vectors that are computed across rows */
-    PT_GEMM_STEPS = 4,  /* steps of k in the unrolled loop of a tile */
+    PT_GEMM_NARROW = 4,  /* the most columns beyond full vectors that are computed across rows */
+    PT_GEMM_STEPS = 4,   /* steps of k in the unrolled loop of a tile */
+    PT_GEMM_SHALLOW = 4, /* the most steps of k that are computed without tiles */
 };
 
 /* What one call of a tile function computes. */
@@ -77,6 +78,18 @@ typedef struct pt_gemm_narrow {
     size_t ldc;
 } pt_gemm_narrow;
 
+/* A product of 1 .. PT_GEMM_SHALLOW steps of k. */
+typedef struct pt_gemm_shallow {
+    size_t m, n;
+    const float *a;
+    size_t lda;
+    const float *b;
+    size_t ldb;
+    const float *bias;
+    float *c;
+    size_t ldc;
+} pt_gemm_shallow;
+
 typedef void (*pt_gemm_tile_function)(const pt_gemm_tile *tile);
 
 /* The tiles of one instruction set, and the sizes that suit it. */
@@ -87,10 +100,17 @@ typedef struct pt_gemm_tiles {
     size_t usual_vectors; /* the main tile's */
     size_t panel_floats;  /* a packed panel's size, for L1 */
     size_t block_floats;  /* a block of A, to stay in L2 */
+    /* A whose rows lie a multiple of 2 KB apart is packed where more panels than this use it; while
+     * it is not and they lie 4 KB apart, a tile has at most so many rows. */
+    size_t pack_panels_shared, crowded_rows;
+    /* nn, nt: at most so many columns beyond full vectors are computed across rows, from so many
+     * columns on. */
+    size_t narrow_rest, narrow_from;
     /* [vectors][rows] */
     pt_gemm_tile_function rows[PT_GEMM_MAX_VECTORS + 1][PT_GEMM_MAX_ROWS + 1];
     pt_gemm_tile_function columns[PT_GEMM_MAX_VECTORS + 1][PT_GEMM_MAX_ROWS + 1];
     void (*narrow_rows[PT_GEMM_NARROW + 1])(const pt_gemm_narrow *product); /* [columns] */
+    void (*shallow[PT_GEMM_SHALLOW + 1])(const pt_gemm_shallow *product);   /* [k] */
     /* panel[l * width + j] = b[j * ldb + l] for j < n, l < k; zeros for n <= j < width, and, if width
      * is no multiple of lanes, which wants n <= lanes, in less than a line behind the panel. */
     void (*pack_transposed)(size_t n, size_t k, const float *b, size_t ldb, float *panel,

@@ -13,6 +13,7 @@ enum {
     A_BLOCK_ROWS = 512,          /* nn, nt: a block of A has no more rows than this */
     A_SET_STRIDE = 512,          /* floats: rows of A a multiple of this apart share L1 sets */
     PACK_PANELS = 6,             /* A is packed where more panels than this use it */
+    IN_PLACE_FLOATS = 4096,      /* nn: a B of no more (16 KB) is read where it lies, from L1 */
     PACK_ROWS = 8,               /* tn: rows of A that are packed together */
     MAX_SHARD_PANEL_ROWS = 4096, /* tn: longer panels (over 512 KB) are not packed */
 };

@@ -187,7 +187,17 @@ static ALWAYS_INLINE void unpacked_rows(const pt_gemm_tile *tile, a_rows a, size
     const float *b = tile->b;
     const size_t ldb = tile->ldb;
     float *panel = tile->panel;
-    for (size_t k = tile->k; k > 0; k--) {
+    size_t k = tile->k;
+    for (; !pack && k >= STEPS; k -= STEPS) {
+        UNROLL for (size_t u = 0; u < STEPS; u++) {
+            vec bv[PT_GEMM_MAX_VECTORS];
+            load_row(vectors, last, b, bv);
+            b += ldb;
+            step_rows(&a, rows, false, vectors, u, bv, acc);
+        }
+        advance_rows(&a, rows, false, STEPS);
+    }
+    for (; k > 0; k--) {
         vec bv[PT_GEMM_MAX_VECTORS];
         load_row(vectors, last, b, bv);
         b += ldb;
