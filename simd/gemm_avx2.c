@@ -9,14 +9,6 @@
 #include "simd/kernels_internal.h"
 #include "simd/lanes_avx2.h"
 
-static inline void vec_fma_broadcast(vec *c, const float *x, vec b) {
-    vec xv;
-    __asm__("vbroadcastss %2, %1\n\t"
-            "vfmadd231ps %3, %1, %0"
-            : "+x"(*c), "=&x"(xv)
-            : "m"(*x), "x"(b));
-}
-
 /* A row per width. */
 /* clang-format off */
 #define TILE_LIST(X)                                                                              \

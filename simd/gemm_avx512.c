@@ -13,10 +13,6 @@
 #include "simd/kernels_internal.h"
 #include "simd/lanes_avx512.h"
 
-static inline void vec_fma_broadcast(vec *c, const float *x, vec b) {
-    __asm__("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(*c) : "v"(b), "m"(*x));
-}
-
 /* A row per width. */
 /* clang-format off */
 #define TILE_LIST(X)                                                                              \

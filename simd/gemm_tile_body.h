@@ -4,7 +4,6 @@
  *   vec, vec_mask                      a vector of LANES floats, a mask of lanes
  *   vec_zero vec_broadcast vec_load vec_store vec_load_masked vec_store_masked vec_first
  *   vec_add                            (vec_first(n): the mask of the first n lanes)
- *   vec_fma_broadcast(&c, x, b)        c = *x * b + c
  *   TILE_LIST(X)                       X(rows, columns) for every tile shape
  *
  * A tile holds rows x vectors accumulators in registers and makes one step of k at a time: load one
@@ -15,9 +14,8 @@
  * de Geijn ("Anatomy of high-performance matrix multiplication", TOMS 2008), with B in rows.
  *
  * `rows` and `vectors` are constants in each instance: the functions here are always inlined, their
- * inner loops fully unrolled, and the accumulators' array becomes registers. So that they stay in
- * the same registers from step to step, the FMAs are of the one form that adds into its first
- * operand; left to choose, gcc 12 takes forms that overwrite a factor, and then copies and spills.
+ * inner loops fully unrolled, and the accumulators' array becomes registers (multiply_row in
+ * lane_rows.h keeps them there).
  */
 #include "simd/gemm_blocked.h"
 #include "simd/lane_rows.h"
@@ -55,35 +53,6 @@ static ALWAYS_INLINE void store_c(const pt_gemm_tile *tile, size_t rows, size_t 
         vec_store_masked(last, row + (vectors - 1) * LANES, acc[i * vectors + vectors - 1]);
         row += ldc;
     }
-}
-
-/* acc[v] += *x * b[v] */
-static ALWAYS_INLINE void multiply_row(size_t vectors, const float *x, const vec b[], vec acc[]) {
-    vec xv;
-    if (vectors == 1)
-        vec_fma_broadcast(&acc[0], x, b[0]);
-    else if (vectors == 2)
-        __asm__("vbroadcastss %[x], %[xv]\n\t"
-                "vfmadd231ps %[b0], %[xv], %[c0]\n\t"
-                "vfmadd231ps %[b1], %[xv], %[c1]"
-                : [c0] "+v"(acc[0]), [c1] "+v"(acc[1]), [xv] "=&v"(xv)
-                : [x] "m"(*x), [b0] "v"(b[0]), [b1] "v"(b[1]));
-    else if (vectors == 3)
-        __asm__("vbroadcastss %[x], %[xv]\n\t"
-                "vfmadd231ps %[b0], %[xv], %[c0]\n\t"
-                "vfmadd231ps %[b1], %[xv], %[c1]\n\t"
-                "vfmadd231ps %[b2], %[xv], %[c2]"
-                : [c0] "+v"(acc[0]), [c1] "+v"(acc[1]), [c2] "+v"(acc[2]), [xv] "=&v"(xv)
-                : [x] "m"(*x), [b0] "v"(b[0]), [b1] "v"(b[1]), [b2] "v"(b[2]));
-    else
-        __asm__("vbroadcastss %[x], %[xv]\n\t"
-                "vfmadd231ps %[b0], %[xv], %[c0]\n\t"
-                "vfmadd231ps %[b1], %[xv], %[c1]\n\t"
-                "vfmadd231ps %[b2], %[xv], %[c2]\n\t"
-                "vfmadd231ps %[b3], %[xv], %[c3]"
-                : [c0] "+v"(acc[0]), [c1] "+v"(acc[1]), [c2] "+v"(acc[2]), [c3] "+v"(acc[3]),
-                  [xv] "=&v"(xv)
-                : [x] "m"(*x), [b0] "v"(b[0]), [b1] "v"(b[1]), [b2] "v"(b[2]), [b3] "v"(b[3]));
 }
 
 /* A tile's C, on its way to the cache: its rows lie in different pages, where no hardware foresees

@@ -19,6 +19,37 @@ static ALWAYS_INLINE void store_row(size_t vectors, vec_mask last, const vec x[]
     vec_store_masked(last, row + (vectors - 1) * LANES, x[vectors - 1]);
 }
 
+/* acc[v] += *x * b[v]. So that accumulators stay in the same registers from step to step, the FMAs are
+ * of the one form that adds into its first operand; left to choose, gcc 12 takes forms that overwrite
+ * a factor, and then copies and spills. */
+static ALWAYS_INLINE void multiply_row(size_t vectors, const float *x, const vec b[], vec acc[]) {
+    vec xv;
+    if (vectors == 1)
+        vec_fma_broadcast(&acc[0], x, b[0]);
+    else if (vectors == 2)
+        __asm__("vbroadcastss %[x], %[xv]\n\t"
+                "vfmadd231ps %[b0], %[xv], %[c0]\n\t"
+                "vfmadd231ps %[b1], %[xv], %[c1]"
+                : [c0] "+v"(acc[0]), [c1] "+v"(acc[1]), [xv] "=&v"(xv)
+                : [x] "m"(*x), [b0] "v"(b[0]), [b1] "v"(b[1]));
+    else if (vectors == 3)
+        __asm__("vbroadcastss %[x], %[xv]\n\t"
+                "vfmadd231ps %[b0], %[xv], %[c0]\n\t"
+                "vfmadd231ps %[b1], %[xv], %[c1]\n\t"
+                "vfmadd231ps %[b2], %[xv], %[c2]"
+                : [c0] "+v"(acc[0]), [c1] "+v"(acc[1]), [c2] "+v"(acc[2]), [xv] "=&v"(xv)
+                : [x] "m"(*x), [b0] "v"(b[0]), [b1] "v"(b[1]), [b2] "v"(b[2]));
+    else
+        __asm__("vbroadcastss %[x], %[xv]\n\t"
+                "vfmadd231ps %[b0], %[xv], %[c0]\n\t"
+                "vfmadd231ps %[b1], %[xv], %[c1]\n\t"
+                "vfmadd231ps %[b2], %[xv], %[c2]\n\t"
+                "vfmadd231ps %[b3], %[xv], %[c3]"
+                : [c0] "+v"(acc[0]), [c1] "+v"(acc[1]), [c2] "+v"(acc[2]), [c3] "+v"(acc[3]),
+                  [xv] "=&v"(xv)
+                : [x] "m"(*x), [b0] "v"(b[0]), [b1] "v"(b[1]), [b2] "v"(b[2]), [b3] "v"(b[3]));
+}
+
 /* Rows of a panel, contiguous and full vectors wide. */
 static inline void pack_panel(size_t rows, size_t columns, const float *b, size_t ldb, float *panel,
                               size_t width) {

@@ -61,6 +61,14 @@ static inline vec_mask vec_first(size_t n) {
 static inline vec vec_fma(vec a, vec b, vec c) {
     return _mm256_fmadd_ps(a, b, c);
 }
+/* *c += *x * b, added into the register where c is */
+static inline void vec_fma_broadcast(vec *c, const float *x, vec b) {
+    vec xv;
+    __asm__("vbroadcastss %2, %1\n\t"
+            "vfmadd231ps %3, %1, %0"
+            : "+x"(*c), "=&x"(xv)
+            : "m"(*x), "x"(b));
+}
 static inline vec vec_mul(vec a, vec b) {
     return _mm256_mul_ps(a, b);
 }

@@ -38,6 +38,10 @@ static inline vec_mask vec_first(size_t n) {
 static inline vec vec_fma(vec a, vec b, vec c) {
     return _mm512_fmadd_ps(a, b, c);
 }
+/* *c += *x * b, added into the register where c is */
+static inline void vec_fma_broadcast(vec *c, const float *x, vec b) {
+    __asm__("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(*c) : "v"(b), "m"(*x));
+}
 static inline vec vec_mul(vec a, vec b) {
     return _mm512_mul_ps(a, b);
 }

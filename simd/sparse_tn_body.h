@@ -73,11 +73,12 @@ static ALWAYS_INLINE void add_row(const tile_row *t, size_t columns, size_t vect
     load_row(vectors, last, b + r * t->ldb, bv);
     UNROLL
     for (size_t i = 0; i < columns; i++) {
-        const vec x = vec_set(t->value[bytes[r * CHUNK + i]]);
+        const float *x = &t->value[bytes[r * CHUNK + i]];
+        if (!first)
+            multiply_row(vectors, x, bv, acc + i * vectors);
         UNROLL
-        for (size_t v = 0; v < vectors; v++)
-            acc[i * vectors + v] =
-                first ? vec_mul(x, bv[v]) : vec_fma(x, bv[v], acc[i * vectors + v]);
+        for (size_t v = 0; first && v < vectors; v++)
+            acc[i * vectors + v] = vec_mul(vec_broadcast(x), bv[v]);
     }
 }
 
