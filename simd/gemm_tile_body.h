@@ -25,6 +25,7 @@
 enum {
     MAX_ACCUMULATORS = 28,
     STEPS = PT_GEMM_STEPS, /* of k, unrolled: fewer instructions that are not FMAs or loads */
+    AHEAD = 12,            /* rows of B that are asked for before they are copied */
 };
 
 /* One row of B in registers: from the panel, or from where it lies, and then into the panel for the
@@ -68,9 +69,10 @@ static ALWAYS_INLINE void prefetch_c(const pt_gemm_tile *tile, const float *row,
 }
 
 /* The copying of the next panel, of which every tile does a part: a row between a few steps of k
- * costs nothing, since the ports it needs are idle there. Behind each row the one of the panel after
- * it is asked for, into L2: it comes from memory in the time of a whole panel, and the rows, often a
- * multiple of 4 KB apart, do not crowd one set of L1. */
+ * costs nothing, since the ports it needs are idle there. With each row two are asked for, into L2 (in
+ * L1 rows a multiple of 4 KB apart would crowd one set): the same row of the panel after this one,
+ * which has the time of a whole panel to come from memory, and, for the first panels, of which nobody
+ * has asked, one a few rows on. */
 typedef struct panel_copy {
     const float *from;
     float *to;
@@ -88,9 +90,10 @@ static ALWAYS_INLINE panel_copy start_copy(const pt_gemm_tile *tile, size_t vect
 
 static ALWAYS_INLINE void copy_row(panel_copy *copy, size_t vectors) {
     vec row[PT_GEMM_MAX_VECTORS];
-    const float *ahead = copy->from + vectors * LANES;
+    const float *soon = copy->from + AHEAD * copy->ldb, *later = copy->from + vectors * LANES;
     UNROLL for (size_t v = 0; v < vectors * LANES; v += PT_GEMM_LINE) {
-        __builtin_prefetch(ahead + v, 0, 2);
+        __builtin_prefetch(soon + v, 0, 2);
+        __builtin_prefetch(later + v, 0, 2);
     }
     load_row(vectors, copy->last, copy->from, row);
     store_panel_row(vectors, row, copy->to);

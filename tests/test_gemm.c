@@ -270,12 +270,12 @@ static unsigned enter(void) {
 /* Every tile shape and one more in each direction: rows up to 15, columns up to 65. */
 TEST(gemm, every_tile_tail) {
     unsigned previous = enter();
-    static const size_t depths[] = {0, 1, 2, 7, 16, 33};
+    static const size_t depths[] = {0, 1, 2, 3, 4, 7, 16, 33};
     for (size_t m = 1; m <= 15; m++)
         for (size_t n = 1; n <= 65; n++)
-            check_shape(m, n, depths[random_below(6)]);
+            check_shape(m, n, depths[random_below(8)]);
     for (size_t n = 1; n <= 65; n++)
-        for (size_t d = 0; d < 6; d++)
+        for (size_t d = 0; d < 8; d++)
             check_shape(29, n, depths[d]);
     pt_float_environment_leave(previous);
 }
@@ -317,16 +317,17 @@ TEST(gemm, few_columns) {
 TEST(gemm, blocks) {
     unsigned previous = enter();
     static const size_t shapes[][3] = {
-        {40, 100, 1400}, {29, 144, 1300}, {150, 130, 1111}, {300, 96, 700},  {270, 150, 530},
-        {40, 400, 33},   {90, 700, 20},   {1025, 350, 17},  {1025, 1030, 9}, {10, 70, 2600},
-        {27, 230, 640},  {45, 31, 2000},  {37, 96, 12},     {64, 480, 128},
+        {40, 100, 1400}, {29, 144, 1300}, {150, 130, 1111}, {300, 96, 700},
+        {270, 150, 530}, {40, 400, 33},   {90, 700, 20},    {1025, 350, 17},
+        {1025, 1030, 9}, {10, 70, 2600},  {27, 230, 640},   {45, 31, 2000},
+        {37, 96, 12},    {64, 480, 128},  {140, 340, 700},  {300, 330, 1030},
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         check_shape(shapes[i][0], shapes[i][1], shapes[i][2]);
     pt_float_environment_leave(previous);
 }
 
-/* Rows a multiple of a page apart, where blocks of A are copied. */
+/* Rows a multiple of a page apart, where tiles have fewer rows, or A is packed sooner. */
 TEST(gemm, page_strides) {
     unsigned previous = enter();
     static const size_t shapes[][3] = {{1, 70, 30},    {14, 64, 256}, {40, 100, 300},

@@ -14,9 +14,10 @@ typedef struct pt_region {
     pt_schedule schedule;
     uint64_t first, last; /* iterations; last is exclusive */
     pt_barrier barrier;
-    bool stop;     /* decided by worker 0 before a barrier, read by all after it */
-    bool overlap;  /* relay: a worker may begin the next step before the others have updated */
-    size_t blocks; /* relay: of rows */
+    double deadline; /* a time of pt_now after which to stop, or 0 */
+    bool stop;       /* decided by worker 0 before a barrier, read by all after it */
+    bool overlap;    /* relay: a worker may begin the next step before the others have updated */
+    size_t blocks;   /* relay: of rows */
     atomic_size_t walked; /* relay: blocks that some worker has taken to walk on from the relay */
 } pt_region;
 

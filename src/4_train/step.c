@@ -10,6 +10,7 @@
  * The book's four steps (mini-batch, gradient, update, repeat; Saito, section 5.7.4) are these, and
  * which worker does what never changes a bit: see shards.h.
  */
+#include "0_base/clock.h"
 #include "4_train/region.h"
 
 #include <math.h>
@@ -100,7 +101,8 @@ static void train(void *context, size_t worker, size_t workers) {
         if (r->schedule == PT_SCHEDULE_PER_THREAD)
             pt_gradient_of_own_shards(&seat);
         if (worker == 0)
-            r->stop = atomic_load_explicit(&t->stop, memory_order_relaxed);
+            r->stop = atomic_load_explicit(&t->stop, memory_order_relaxed) ||
+                      (r->deadline > 0 && pt_now() > r->deadline);
         pt_seat_wait_for_all(&seat);
 
         const bool stop = r->stop;
@@ -134,6 +136,9 @@ void pt_train_region(pt_trainer *trainer, uint64_t last, pt_loader *loader) {
                    .schedule = candidate->schedule,
                    .first = atomic_load(&trainer->iteration),
                    .last = last};
+    const double limit = pt_tuner_limit(&trainer->tuner);
+    if (limit > 0)
+        r.deadline = pt_now() + limit;
     if (r.schedule == PT_SCHEDULE_RELAY && (!trainer->sparse || threads == 1))
         r.schedule = PT_SCHEDULE_SLICES;
     r.overlap = r.schedule == PT_SCHEDULE_RELAY && !loader && pt_relay_overlaps(trainer);

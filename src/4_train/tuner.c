@@ -1,7 +1,7 @@
 /* tuner.c: choosing the number of threads and the schedule while training. */
 #include "4_train/tuner.h"
 
-enum { FIRST_WINDOW = 4, ROUNDS = 3 };
+enum { FIRST_WINDOW = 4 };
 #define WINDOW_SECONDS                                                                             \
     2e-3 /* of one trial window on one thread: far longer than waking a thread \
                               */
@@ -13,6 +13,8 @@ enum { FIRST_WINDOW = 4, ROUNDS = 3 };
 #define WORD_SECONDS       0.15
 #define FIRST_WORD_SECONDS 0.03
 #define WORTH_IT           0.97 /* more threads must be this much faster to be taken */
+#define FAR_BEHIND         1.5  /* times the seconds of the best: out of the trial */
+#define FARTHEST           2.5  /* times: no need to go on with the window */
 
 static void add(pt_tuner *tuner, size_t threads, pt_schedule schedule) {
     if (tuner->count < PT_MAX_CANDIDATES)
@@ -41,7 +43,18 @@ void pt_tuner_init(pt_tuner *tuner, const pt_config *config, size_t most, unsign
         threads = threads * 2 < most ? threads * 2 : most;
     }
     if (tuner->count == 1)
-        tuner->round = ROUNDS;
+        tuner->round = PT_TRIAL_ROUNDS;
+}
+
+/* The least seconds of any candidate in this trial; 0: none yet. */
+static double best_of_trial(const pt_tuner *tuner) {
+    double best = 0;
+    for (size_t i = 0; i < tuner->count; i++) {
+        const pt_candidate *c = &tuner->candidate[i];
+        if (c->windows > 0 && (best == 0 || c->seconds < best))
+            best = c->seconds;
+    }
+    return best;
 }
 
 static double word_seconds(const pt_tuner *tuner) {
@@ -54,11 +67,17 @@ uint64_t pt_tuner_next(const pt_tuner *tuner, uint64_t left) {
         return left;
     if (tuner->window == 0)
         next = FIRST_WINDOW;
-    else if (tuner->round < ROUNDS)
+    else if (tuner->round < PT_TRIAL_ROUNDS)
         next = tuner->warm ? tuner->window : 1;
     else if (tuner->candidate[tuner->settled].seconds > 0)
         next = (uint64_t)(word_seconds(tuner) / tuner->candidate[tuner->settled].seconds) + 1;
     return next < left ? next : left;
+}
+
+double pt_tuner_limit(const pt_tuner *tuner) {
+    if (tuner->count == 1 || tuner->window == 0 || tuner->round == PT_TRIAL_ROUNDS || !tuner->warm)
+        return 0;
+    return best_of_trial(tuner) * FARTHEST * (double)tuner->window;
 }
 
 /* What to expect of a candidate that goes on: what it showed in the trial, or less well what it
@@ -76,7 +95,7 @@ static void settle(pt_tuner *tuner) {
             tuner->settled = i;
     }
     tuner->current = tuner->settled;
-    tuner->round = ROUNDS;
+    tuner->round = PT_TRIAL_ROUNDS;
     tuner->seconds = 0;
     tuner->iterations = 0;
 }
@@ -84,10 +103,13 @@ static void settle(pt_tuner *tuner) {
 /* The next candidate on trial; after the last round the best one stays. */
 static void advance(pt_tuner *tuner) {
     tuner->warm = false;
-    if (++tuner->current < tuner->count)
-        return;
-    tuner->current = 0;
-    if (++tuner->round == ROUNDS) {
+    do {
+        if (++tuner->current == tuner->count) {
+            tuner->current = 0;
+            tuner->round++;
+        }
+    } while (tuner->candidate[tuner->current].out && tuner->round < PT_TRIAL_ROUNDS);
+    if (tuner->round == PT_TRIAL_ROUNDS) {
         const size_t before = tuner->settled;
         settle(tuner);
         tuner->settled_seconds = 0;
@@ -108,7 +130,30 @@ static void start_trial(pt_tuner *tuner) {
         if (i != tuner->settled) /* what it could not keep long ago, it may now */
             c->sustained = (c->sustained + c->seconds) / 2;
         c->seconds = 0;
+        c->windows = 0;
+        c->out = false;
     }
+}
+
+static double median(const double *x, int n) {
+    if (n < 3)
+        return n == 1 || x[0] < x[1] ? x[0] : x[1]; /* of two the better */
+    const double low = x[0] < x[1] ? x[0] : x[1], high = x[0] < x[1] ? x[1] : x[0];
+    return x[2] < low ? low : x[2] > high ? high : x[2];
+}
+
+/* One more window of the current candidate: `each` seconds an iteration. */
+static void note_window(pt_tuner *tuner, double each) {
+    _Static_assert(PT_TRIAL_ROUNDS == 3, "median is of three");
+    pt_candidate *candidate = &tuner->candidate[tuner->current];
+    candidate->window[candidate->windows++] = each;
+    candidate->seconds = median(candidate->window, candidate->windows);
+    const double best = best_of_trial(tuner);
+    for (size_t i = 0; i < tuner->count; i++) {
+        pt_candidate *c = &tuner->candidate[i];
+        c->out = c->windows > 0 && c->seconds > best * FAR_BEHIND;
+    }
+    advance(tuner);
 }
 
 /* The one that goes on has trained so much more. */
@@ -136,20 +181,19 @@ static void hold_to_word(pt_tuner *tuner, uint64_t iterations, double seconds) {
 void pt_tuner_note(pt_tuner *tuner, uint64_t iterations, double seconds) {
     if (tuner->count == 1 || iterations == 0)
         return;
-    pt_candidate *candidate = &tuner->candidate[tuner->current];
     const double each = seconds / (double)iterations;
     if (tuner->window == 0) { /* the first iterations, on the first candidate, set the window */
         const double fit = each > 0 ? WINDOW_SECONDS / each : 1e6;
         tuner->window = fit < 1 ? 1 : (uint64_t)fit;
         start_trial(tuner);
-    } else if (tuner->round < ROUNDS && !tuner->warm) {
+    } else if (tuner->round < PT_TRIAL_ROUNDS && !tuner->warm) {
         tuner->warm = true;
-    } else if (tuner->round < ROUNDS) {
-        if (iterations < tuner->window && iterations < 4)
+    } else if (tuner->round < PT_TRIAL_ROUNDS) {
+        const double limit = pt_tuner_limit(tuner);
+        const bool slow = limit > 0 && seconds >= limit;
+        if (iterations < tuner->window && iterations < 4 && !slow)
             return; /* cut short by the end of a run: says nothing */
-        if (candidate->seconds == 0 || each < candidate->seconds)
-            candidate->seconds = each;
-        advance(tuner);
+        note_window(tuner, each);
     } else {
         hold_to_word(tuner, iterations, seconds);
     }

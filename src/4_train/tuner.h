@@ -2,10 +2,13 @@
  *
  * Since neither changes a bit of the result, training itself is the benchmark: short windows of
  * iterations run on each candidate in turn, the fastest goes on, and now and then it is asked
- * again, because a neighbour process may have come or gone. Short windows are blind to what happens
- * less often than they last: a quota that is used up, a neighbour's time slices. So the one that goes
- * on is held to its word, and another may take over where it keeps it less well than that one
- * promised. Nothing is measured before or beside training.
+ * again, because a neighbour process may have come or gone. What counts is the median of a few
+ * windows: one that a neighbour's time slice hit, or missed, decides nothing. A candidate that falls
+ * far behind is cut short and left out of the rest of the trial, so that a trial costs little where
+ * threads cannot run side by side. Windows are still blind to what happens less often than they last,
+ * such as a quota that is used up. So the one that goes on is held to its word, and another may take
+ * over where it keeps it less well than that one promised. Nothing is measured before or beside
+ * training.
  */
 #ifndef PT_TRAIN_TUNER_H
 #define PT_TRAIN_TUNER_H
@@ -16,14 +19,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum { PT_MAX_CANDIDATES = 48, PT_TRIAL_ROUNDS = 3 };
+
 typedef struct pt_candidate {
     size_t threads;
-    pt_schedule schedule; /* never AUTO */
-    double seconds;       /* of an iteration: the best window of the last trial */
-    double sustained;     /* of an iteration, when last it went on; 0: not yet */
+    pt_schedule schedule;           /* never AUTO */
+    double seconds;                 /* of an iteration: the median window of the last trial */
+    double sustained;               /* of an iteration, when last it went on; 0: not yet */
+    double window[PT_TRIAL_ROUNDS]; /* of this trial: seconds of an iteration in each window */
+    int windows;
+    bool out; /* of this trial: too far behind */
 } pt_candidate;
-
-enum { PT_MAX_CANDIDATES = 48 };
 
 typedef struct pt_tuner {
     pt_candidate candidate[PT_MAX_CANDIDATES]; /* ascending threads */
@@ -31,7 +37,7 @@ typedef struct pt_tuner {
     size_t current;         /* runs now, or is on trial */
     size_t settled;         /* won the last trial */
     uint64_t window;        /* iterations of a trial window; 0: not calibrated yet */
-    int round;              /* of a trial: 0 .. ROUNDS - 1; ROUNDS: settled */
+    int round;              /* of a trial: 0 .. PT_TRIAL_ROUNDS - 1; PT_TRIAL_ROUNDS: settled */
     bool warm;              /* the next window is timed; else it only wakes the threads */
     double settled_seconds; /* trained since the last trial */
     double patience;        /* seconds until the next */
@@ -49,7 +55,9 @@ const char *pt_schedule_name(pt_schedule schedule);
 
 /* How many of the `left` iterations to run next, on tuner->candidate[tuner->current]. */
 uint64_t pt_tuner_next(const pt_tuner *tuner, uint64_t left);
-/* Those took `seconds`. */
+/* Seconds after which that many need not be run to the end: they are known to be slow; 0: no limit. */
+double pt_tuner_limit(const pt_tuner *tuner);
+/* Those, or the part of them that was run, took `seconds`. */
 void pt_tuner_note(pt_tuner *tuner, uint64_t iterations, double seconds);
 
 #endif
