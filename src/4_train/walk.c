@@ -40,11 +40,19 @@ static void evaluate_loss(pt_trainer *t, const pt_batch *batch, const pt_tape *t
     pt_profile_add(tape->profile, PT_PHASE_LOSS, 0, time);
 }
 
+/* Many rows go in pieces, so that what one layer writes is in cache when the next reads it, but not
+ * so small that reading the weights again would cost more. */
 void pt_walk_rows(pt_trainer *t, const pt_batch *batch, const pt_tape *tape, size_t begin,
                   size_t end, void *scratch) {
-    pt_graph_forward(t->graph, t->kernels, t->params, tape, begin, end, scratch);
-    evaluate_loss(t, batch, tape, begin, end);
-    pt_graph_backward(t->graph, t->kernels, t->params, tape, begin, end, scratch);
+    enum { PIECE = 256 };
+    const size_t pieces = (end - begin + PIECE - 1) / PIECE;
+    for (size_t i = 0; i < pieces; i++) {
+        const size_t from = begin + (end - begin) * i / pieces;
+        const size_t to = begin + (end - begin) * (i + 1) / pieces;
+        pt_graph_forward(t->graph, t->kernels, t->params, tape, from, to, scratch);
+        evaluate_loss(t, batch, tape, from, to);
+        pt_graph_backward(t->graph, t->kernels, t->params, tape, from, to, scratch);
+    }
 }
 
 /* --- columns --- */
