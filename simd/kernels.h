@@ -130,7 +130,7 @@ typedef struct pt_kernels {
     void (*gelu_forward)(size_t n, const float *x, float *y); /* x Phi(x), Phi of the normal law */
     /* dy (Phi(x) + x phi(x)): of the input x, not of y */
     void (*gelu_backward)(size_t n, const float *x, const float *dy, float *dx);
-    /* x sigmoid(x); -0 below x = -88.4, where it is between -3.7e-37 and -0 */
+    /* x sigmoid(x); +-0 below x = -87.3, where it is between -1.1e-36 and -0 */
     void (*silu_forward)(size_t n, const float *x, float *y);
     /* dy sigmoid(x) (1 + x sigmoid(-x)): of the input x, not of y */
     void (*silu_backward)(size_t n, const float *x, const float *dy, float *dx);

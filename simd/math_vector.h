@@ -35,27 +35,39 @@ V16_INLINE v16 v16_exp(v16 x) {
                       v16_add(x, v16_set1(INFINITY)));
 }
 
-V16_INLINE v16 v16_sigmoid(v16 x) {
-    v16 z = v16_max(v16_set1(PT_SIGMOID_LOWEST), v16_negate(x));
-    z = v16_min(v16_set1(PT_SIGMOID_HIGHEST), z);
+V16_INLINE v16 v16_one_plus_exp(v16 z, v16 *low) {
     v16 r, one = v16_set1(1.0f);
     v16 n = v16_reduce_exp(z, &r);
-    v16 exp_r = v16_fma(v16_fma(v16_exp_polynomial(r), r, one), r, one);
-    return v16_div(one, v16_fma(exp_r, v16_power_of_2(n), one));
+    v16 p = v16_fma(v16_exp_polynomial(r), r, one);
+    v16 exp_r = v16_fma(p, r, one), exp_r_low = v16_fma(p, r, v16_sub(one, exp_r));
+    v16 scale = v16_power_of_2(n), e = v16_mul(exp_r, scale);
+    v16 sum = v16_add(one, e), part = v16_sub(sum, one);
+    v16 sum_low = v16_add(v16_sub(one, v16_sub(sum, part)), v16_sub(e, part));
+    *low = v16_fma(exp_r_low, scale, sum_low);
+    return sum;
+}
+
+V16_INLINE v16 v16_sigmoid(v16 x) {
+    v16 z = v16_max(v16_set1(PT_SIGMOID_LOWEST), v16_negate(x)), low;
+    z = v16_min(v16_set1(PT_SIGMOID_HIGHEST), z);
+    v16 sum = v16_one_plus_exp(z, &low), one = v16_set1(1.0f);
+    v16 y = v16_div(one, sum);
+    return v16_fma(v16_fma(v16_negate(low), y, v16_fma(v16_negate(sum), y, one)), y, y);
 }
 
 V16_INLINE v16 v16_silu(v16 x) {
-    v16 cut = v16_max(v16_set1(-PT_SIGMOID_HIGHEST), x);
+    v16 cut = v16_max(v16_set1(-PT_SIGMOID_HIGHEST), x), low;
     v16 z = v16_max(v16_set1(PT_SIGMOID_LOWEST), v16_negate(cut));
-    v16 r, one = v16_set1(1.0f);
-    v16 n = v16_reduce_exp(z, &r);
-    v16 exp_r = v16_fma(v16_fma(v16_exp_polynomial(r), r, one), r, one);
-    return v16_div(cut, v16_fma(exp_r, v16_power_of_2(n), one));
+    v16 sum = v16_one_plus_exp(z, &low);
+    v16 inverse = v16_div(v16_set1(1.0f), sum), y = v16_mul(cut, inverse);
+    v16 lacks = v16_fma(v16_negate(low), y, v16_fma(v16_negate(sum), y, cut));
+    return v16_select(v16_less_equal(x, v16_set1(PT_SIGMOID_HIGHEST)), v16_fma(lacks, inverse, y),
+                      x);
 }
 
 V16_INLINE v16 v16_silu_slope(v16 x) {
     v16 z = v16_max(v16_set1(PT_SIGMOID_LOWEST), v16_negate(x));
-    z = v16_min(v16_set1(PT_SILU_HIGHEST), z);
+    z = v16_min(v16_set1(PT_SIGMOID_HIGHEST), z);
     v16 r, one = v16_set1(1.0f);
     v16 n = v16_reduce_exp(z, &r);
     v16 exp_r = v16_fma(v16_fma(v16_exp_polynomial(r), r, one), r, one);
