@@ -77,6 +77,16 @@ TEST(tuner, free_machine) {
     CHECK(reached(hinders, 2, 1) > 0.95);
 }
 
+/* A wide network: 12 ms an iteration, of which a trial must not waste many. */
+static double wide(const pt_candidate *c, double now) {
+    return now + 300 * iteration(c, c->schedule == PT_SCHEDULE_RELAY ? 0.8 : 0.7);
+}
+
+TEST(tuner, long_iterations) {
+    CHECK(reached(wide, 2, 5) > 0.97);
+    CHECK(reached(wide, 16, 30) > 0.97);
+}
+
 TEST(tuner, settles_on_the_fastest) {
     const pt_config config = automatic();
     pt_tuner tuner;

@@ -5,16 +5,22 @@ enum { FIRST_WINDOW = 4 };
 #define WINDOW_SECONDS                                                                             \
     2e-3 /* of one trial window on one thread: far longer than waking a thread \
                               */
-/* Seconds between trials, which cost about 0.02: doubled when nothing has changed. */
-#define LEAST_PATIENCE 1.0
-#define MOST_PATIENCE  8.0
+/* Seconds between trials, doubled when nothing has changed; and so many times as long as a trial
+ * took, of which a part is lost. */
+#define LEAST_PATIENCE  1.0
+#define MOST_PATIENCE   8.0
+#define PATIENCE_TRIALS 20.0
 /* After which the one that goes on is held to its word: longer than a quota's period, 0.1 s; at first
  * sooner, several time slices of a neighbour. */
 #define WORD_SECONDS       0.15
 #define FIRST_WORD_SECONDS 0.03
 #define WORTH_IT           0.97 /* more threads must be this much faster to be taken */
-#define FAR_BEHIND         1.5  /* times the seconds of the best: out of the trial */
-#define FARTHEST           2.5  /* times: no need to go on with the window */
+/* Times the seconds of the best: out of the trial; less where windows are long, so that one
+ * interruption cannot make the difference. */
+#define FAR_BEHIND      1.5
+#define FAR_BEHIND_LONG 1.2
+#define LONG_WINDOW     8e-3
+#define FARTHEST        2.5 /* times: no need to go on with the window */
 
 static void add(pt_tuner *tuner, size_t threads, pt_schedule schedule) {
     if (tuner->count < PT_MAX_CANDIDATES)
@@ -100,9 +106,14 @@ static void settle(pt_tuner *tuner) {
     tuner->iterations = 0;
 }
 
+/* A single iteration is so long that waking the threads does not count. */
+static bool skips_warming(const pt_tuner *tuner) {
+    return tuner->window == 1;
+}
+
 /* The next candidate on trial; after the last round the best one stays. */
 static void advance(pt_tuner *tuner) {
-    tuner->warm = false;
+    tuner->warm = skips_warming(tuner);
     do {
         if (++tuner->current == tuner->count) {
             tuner->current = 0;
@@ -118,13 +129,16 @@ static void advance(pt_tuner *tuner) {
             tuner->patience = LEAST_PATIENCE;
         if (tuner->patience > MOST_PATIENCE)
             tuner->patience = MOST_PATIENCE;
+        if (tuner->patience < tuner->trial_seconds * PATIENCE_TRIALS)
+            tuner->patience = tuner->trial_seconds * PATIENCE_TRIALS;
     }
 }
 
 static void start_trial(pt_tuner *tuner) {
     tuner->current = 0;
     tuner->round = 0;
-    tuner->warm = false;
+    tuner->warm = skips_warming(tuner);
+    tuner->trial_seconds = 0;
     for (size_t i = 0; i < tuner->count; i++) {
         pt_candidate *c = &tuner->candidate[i];
         if (i != tuner->settled) /* what it could not keep long ago, it may now */
@@ -149,9 +163,10 @@ static void note_window(pt_tuner *tuner, double each) {
     candidate->window[candidate->windows++] = each;
     candidate->seconds = median(candidate->window, candidate->windows);
     const double best = best_of_trial(tuner);
+    const bool is_long = best * (double)tuner->window >= LONG_WINDOW;
     for (size_t i = 0; i < tuner->count; i++) {
         pt_candidate *c = &tuner->candidate[i];
-        c->out = c->windows > 0 && c->seconds > best * FAR_BEHIND;
+        c->out = c->windows > 0 && c->seconds > best * (is_long ? FAR_BEHIND_LONG : FAR_BEHIND);
     }
     advance(tuner);
 }
@@ -182,6 +197,7 @@ void pt_tuner_note(pt_tuner *tuner, uint64_t iterations, double seconds) {
     if (tuner->count == 1 || iterations == 0)
         return;
     const double each = seconds / (double)iterations;
+    tuner->trial_seconds += seconds;
     if (tuner->window == 0) { /* the first iterations, on the first candidate, set the window */
         const double fit = each > 0 ? WINDOW_SECONDS / each : 1e6;
         tuner->window = fit < 1 ? 1 : (uint64_t)fit;

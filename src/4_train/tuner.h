@@ -39,6 +39,7 @@ typedef struct pt_tuner {
     uint64_t window;        /* iterations of a trial window; 0: not calibrated yet */
     int round;              /* of a trial: 0 .. PT_TRIAL_ROUNDS - 1; PT_TRIAL_ROUNDS: settled */
     bool warm;              /* the next window is timed; else it only wakes the threads */
+    double trial_seconds;   /* since the last trial began */
     double settled_seconds; /* trained since the last trial */
     double patience;        /* seconds until the next */
     double seconds;         /* and since the one that goes on was last held to its word */
