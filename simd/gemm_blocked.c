@@ -31,19 +31,6 @@
  */
 #include "simd/gemm_panels.h"
 
-/* The widest panel that matters for the size of a block of k: of a few panels each does, of many the
- * usual ones do. */
-static size_t widest_of_few(const pt_gemm_tiles *tiles, size_t m, size_t vectors_in_n) {
-    const size_t first = panel_vectors(tiles, m, vectors_in_n);
-    size_t widest = first;
-    for (size_t left = vectors_in_n - first; left > 0 && vectors_in_n <= 4 * first;) {
-        const size_t vectors = panel_vectors(tiles, m, left);
-        widest = max_size(widest, vectors);
-        left -= vectors;
-    }
-    return widest;
-}
-
 /* Panels of one k block are at most panel_floats + 1/4 (a longer k is cut into even blocks). */
 static size_t choose_k_block(const pt_gemm_tiles *tiles, size_t width, size_t k) {
     size_t limit = tiles->panel_floats / width;
@@ -152,12 +139,11 @@ static size_t single_tile_vectors(const pt_gemm_tiles *tiles, size_t m, size_t n
     return 0;
 }
 
-void pt_gemm_blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m, size_t n, size_t k,
-                          const float *a, size_t lda, const float *b, size_t ldb, const float *bias,
-                          float *c, size_t ldc, void *scratch) {
-    if (m == 0 || n == 0)
-        return;
-    const size_t single = transposed ? 0 : single_tile_vectors(tiles, m, n);
+/* nn that needs no panel: one tile, or few steps of k. */
+static bool small_product(const pt_gemm_tiles *tiles, size_t m, size_t n, size_t k, const float *a,
+                          size_t lda, const float *b, size_t ldb, const float *bias, float *c,
+                          size_t ldc) {
+    const size_t single = single_tile_vectors(tiles, m, n);
     if (single > 0) {
         const pt_gemm_tile tile = {
             .columns = n,
@@ -172,9 +158,9 @@ void pt_gemm_blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m,
             .finish = true,
         };
         tiles->rows[single][m](&tile);
-        return;
+        return true;
     }
-    if (!transposed && 1 <= k && k <= PT_GEMM_SHALLOW && n > tiles->lanes) {
+    if (1 <= k && k <= PT_GEMM_SHALLOW && n > tiles->lanes) {
         const pt_gemm_shallow product = {
             .m = m,
             .n = n,
@@ -187,8 +173,18 @@ void pt_gemm_blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m,
             .ldc = ldc,
         };
         tiles->shallow[k](&product);
-        return;
+        return true;
     }
+    return false;
+}
+
+void pt_gemm_blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m, size_t n, size_t k,
+                          const float *a, size_t lda, const float *b, size_t ldb, const float *bias,
+                          float *c, size_t ldc, void *scratch) {
+    if (m == 0 || n == 0)
+        return;
+    if (!transposed && small_product(tiles, m, n, k, a, lda, b, ldb, bias, c, ldc))
+        return;
     const size_t narrow = narrow_rest_transposed(tiles, m, n, k);
     n -= narrow;
     if (narrow > 0) {
@@ -210,8 +206,7 @@ void pt_gemm_blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m,
     }
     const size_t lanes = tiles->lanes, vectors_in_n = divide_up(n, lanes);
     const size_t widest = panel_vectors(tiles, m, vectors_in_n);
-    const size_t block_width = widest_of_few(tiles, m, vectors_in_n) * lanes;
-    const size_t k_block = max_size(choose_k_block(tiles, block_width, k), 1);
+    const size_t k_block = max_size(choose_k_block(tiles, widest * lanes, k), 1);
     const size_t m_limit = min_size(max_size(tiles->block_floats / k_block, 1), A_BLOCK_ROWS);
     const rows_product product = {
         .tiles = tiles,

@@ -60,7 +60,7 @@ static ALWAYS_INLINE void prefetch_next(const list_panel *p, size_t vectors, siz
 }
 
 static ALWAYS_INLINE void prefetch_list(const pt_sparse_row *row) {
-    enum { LIST_LINES = 12 }; /* 784 bits, 220 columns and bytes, as nine in ten of MNIST's rows have */
+    enum { LIST_LINES = 12 }; /* 784 bits, 220 columns and bytes: nine in ten of MNIST's rows */
     UNROLL
     for (size_t line = 0; line < LIST_LINES; line++)
         __builtin_prefetch((const char *)row->bitmap + line * 64, 0, 2);
