@@ -570,6 +570,35 @@ TEST(training, a_stop_ends_the_run_after_an_iteration) {
     pt_toy_free(&toy);
 }
 
+/* Windows of the tuner that are cut short, one iteration after the other: the next region goes on, with
+ * a loader too, which may wait for no mini-batch that nobody gives back. */
+TEST(training, a_window_cut_short_ends_no_run) {
+    for (int loader = 0; loader < 2; loader++) {
+        pt_toy toy = pt_toy_make(pt_toy_config(
+            pt_toy_images_text(HIDDEN).s, "parallel.threads=2", "parallel.schedule=auto",
+            loader ? "parallel.loader=on" : "parallel.loader=off", NULL));
+        pt_tuner *tuner = &toy.trainer->tuner;
+        pt_error err = {0};
+        REQUIRE(tuner->count > 1);
+        REQUIRE_OK(pt_trainer_run(toy.trainer, 20, &err), err); /* calibrates the window */
+        for (uint64_t run = 1; run <= 10; run++) {
+            tuner->current = 1;
+            tuner->round = 0;
+            tuner->warm = true;
+            tuner->window = 1; /* no iteration to warm up between them */
+            for (size_t i = 0; i < tuner->count; i++)
+                tuner->candidate[i] = (pt_candidate){.threads = tuner->candidate[i].threads,
+                                                     .schedule = tuner->candidate[i].schedule,
+                                                     .windows = i == 0,
+                                                     .seconds = 1e-12};
+            CHECK(pt_tuner_limit(tuner) > 0);
+            REQUIRE_OK(pt_trainer_run(toy.trainer, 20, &err), err);
+            CHECK_INT(pt_trainer_iteration(toy.trainer), 20 + 20 * run);
+        }
+        pt_toy_free(&toy);
+    }
+}
+
 /* ---- partition and workers ---- */
 
 TEST(training, partitions_cover_everything_once) {

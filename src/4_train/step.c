@@ -118,12 +118,12 @@ static void train(void *context, size_t worker, size_t workers) {
             atomic_store_explicit(&t->iteration, step + 1, memory_order_relaxed);
             atomic_store_explicit(&r->walked, 0, memory_order_relaxed);
         }
-        if (stop)
-            break;
         if (!r->overlap)
             pt_seat_wait_for_all(&seat);
-        if (worker == 0 && r->loader)
+        if (worker == 0 && r->loader) /* also of the last step: another region may follow */
             pt_loader_release(r->loader, step);
+        if (stop)
+            break;
     }
     pt_float_environment_leave(previous);
 }
