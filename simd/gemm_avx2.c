@@ -21,6 +21,8 @@
 
 #include "simd/gemm_tile_body.h"
 
+#include "simd/gemm_columns_6x16_avx2.h"
+
 #include "simd/gemm_column_sum_body.h"
 
 #define DEFINE_TILE(r, c)                                                                          \
@@ -28,7 +30,10 @@
         tile_rows(tile, r, c / LANES);                                                             \
     }                                                                                              \
     static void pt_sgemm_columns_##r##x##c##_avx2(const pt_gemm_tile *tile) {                      \
-        tile_columns(tile, r, c / LANES);                                                          \
+        if (r == 6 && c == 16 && tile->a_packed && !tile->b)                                       \
+            main_tile_columns(tile);                                                               \
+        else                                                                                       \
+            tile_columns(tile, r, c / LANES);                                                      \
     }
 TILE_LIST(DEFINE_TILE)
 

@@ -3,11 +3,14 @@
  */
 #include "simd/gemm_panels.h"
 
-/* How many rows of the next panel a tile can copy. */
-static size_t unrolled_steps(const pt_shards *shards) {
+/* How many rows of the next panel a tile can copy: one beside each four steps but the first four of a
+ * shard (gemm_columns_6x16_avx2.h has other things to do there). */
+static size_t copying_steps(const pt_shards *shards) {
     size_t steps = 0;
-    for (size_t s = 0; s < shards->count; s++)
-        steps += (shards->row[s + 1] - shards->row[s]) / PT_GEMM_STEPS;
+    for (size_t s = 0; s < shards->count; s++) {
+        const size_t rows = shards->row[s + 1] - shards->row[s];
+        steps += rows / PT_GEMM_STEPS - (rows >= PT_GEMM_STEPS);
+    }
     return steps;
 }
 
@@ -87,7 +90,7 @@ void pt_gemm_blocked_columns(const pt_gemm_tiles *tiles, size_t m, size_t n,
         pack && vectors_in_n > PACK_PANELS * widest && m_block * k <= tiles->block_floats
             ? panel + 2 * panel_size
             : NULL;
-    const size_t steps = unrolled_steps(shards);
+    const size_t steps = copying_steps(shards);
     for (size_t i = 0; i < m; i += m_block) {
         const size_t mb = min_size(m_block, m - i);
         size_t vectors = panel_vectors(tiles, m, vectors_in_n), next_vectors, a_count = 0;

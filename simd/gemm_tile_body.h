@@ -300,6 +300,22 @@ static ALWAYS_INLINE void shard_columns(columns_walk *walk, size_t rows, size_t 
         packed_columns(walk, rows, vectors, 1, acc);
 }
 
+/* C = sum, or C += rate * sum. */
+static ALWAYS_INLINE void finish_columns(const pt_gemm_tile *tile, size_t rows, size_t vectors,
+                                         vec_mask last, vec acc[]) {
+    if (tile->rate) {
+        const vec rate = vec_broadcast(tile->rate);
+        UNROLL for (size_t i = 0; i < rows; i++) {
+            vec c[PT_GEMM_MAX_VECTORS];
+            load_row(vectors, last, tile->c + i * tile->ldc, c);
+            UNROLL for (size_t v = 0; v < vectors; v++) {
+                acc[i * vectors + v] = vec_fma(rate, acc[i * vectors + v], c[v]);
+            }
+        }
+    }
+    store_c(tile, rows, vectors, last, acc);
+}
+
 /* The shard tree in registers. A finished shard's tile is merged with those waiting on a small
  * stack (in L1: two or three tiles in use) and only the root goes to C, so a gradient is written
  * once.
@@ -347,17 +363,7 @@ static ALWAYS_INLINE void tile_columns(const pt_gemm_tile *tile, size_t rows, si
         depth++;
     }
     assert(depth == 0);
-    if (tile->rate) {
-        const vec rate = vec_broadcast(tile->rate);
-        UNROLL for (size_t i = 0; i < rows; i++) {
-            vec c[PT_GEMM_MAX_VECTORS];
-            load_row(vectors, last, tile->c + i * tile->ldc, c);
-            UNROLL for (size_t v = 0; v < vectors; v++) {
-                acc[i * vectors + v] = vec_fma(rate, acc[i * vectors + v], c[v]);
-            }
-        }
-    }
-    store_c(tile, rows, vectors, last, acc);
+    finish_columns(tile, rows, vectors, last, acc);
 }
 
 /* The rows of a columns-form tile of A side by side: out[l][rows] = a[l][rows]. */

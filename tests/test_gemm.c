@@ -408,21 +408,39 @@ TEST(gemm, negative_zeros) {
         matrix_free(&expected);
         matrix_free(&scratch);
     }
-    /* Four shards: the lower two cancel to below the normal range, which flushes to -0; the upper
-     * two are sums of -0. Were the upper ones not turned into +0 before they are added, the root
-     * would be -0. */
+    /* Four shards: two of them cancel to below the normal range, which flushes to -0; the other two
+     * are sums of -0. Were those not turned into +0 before they are added, the root would be -0. */
     shard_plan plan;
     plan_even(&plan, 4, 0, 4);
-    const float a[4] = {0x1.8p-63f, -0x1.cp-63f, -tiny, -tiny}, b = 0x1p-63f;
-    const float bs[4] = {b, b, b, b};
+    static const float factor[2][4] = {{0x1.8p-63f, -0x1.cp-63f, -0x1p-80f, -0x1p-80f},
+                                       {-0x1p-80f, -0x1p-80f, 0x1.8p-63f, -0x1.cp-63f}};
+    static const size_t shapes[][2] = {{1, 1}, {24, 160}}; /* A and B where they lie, and packed */
     for (int isa = PT_ISA_SCALAR; isa < PT_ISA_COUNT; isa++) {
         const pt_kernels *kernels = pt_kernels_get((pt_isa)isa);
-        if (!kernels)
-            continue;
-        float c = 1, scratch[4096];
-        REQUIRE(kernels->sgemm_scratch(PT_GEMM_TN, 1, 1, 4) <= sizeof scratch);
-        kernels->sgemm_tn(1, 1, &plan.shards, a, 1, bs, 1, NULL, &c, 1, scratch);
-        CHECK_MSG(c == 0.0f && !signbit(c), "%s: %a", kernels->isa, (double)c);
+        for (size_t s = 0; s < 4 && kernels; s++) {
+            const size_t m = shapes[s % 2][0], n = shapes[s % 2][1];
+            const gemm_case g = {
+                .form = PT_GEMM_TN, .m = m, .n = n, .k = 4, .shards = &plan.shards};
+            const size_t size = kernels->sgemm_scratch(PT_GEMM_TN, m, n, 4) / sizeof(float) + 1;
+            matrix a = matrix_new(4, m, m, 0), b = matrix_new(4, n, n, 0),
+                   c = matrix_new(m, n, n, 0);
+            matrix expected = matrix_new(m, n, n, 0), scratch = matrix_new(1, size, size, 0);
+            for (size_t l = 0; l < 4; l++) {
+                for (size_t i = 0; i < m; i++)
+                    a.data[l * m + i] = factor[s / 2][l];
+                for (size_t j = 0; j < n; j++)
+                    b.data[l * n + j] = 0x1p-63f;
+            }
+            for (size_t x = 0; x < m * n; x++)
+                expected.data[x] = 0.0f;
+            run(kernels, &g, &a, &b, NULL, &c, scratch.data);
+            CHECK_MSG(same_bits(&c, &expected), "%s %zu x %zu", kernels->isa, m, n);
+            matrix_free(&a);
+            matrix_free(&b);
+            matrix_free(&c);
+            matrix_free(&expected);
+            matrix_free(&scratch);
+        }
     }
     pt_float_environment_leave(previous);
 }
