@@ -27,6 +27,7 @@
 enum {
     GROUP = 4,            /* columns of a tile */
     WORD = 64,            /* rows of a mask */
+    WIDEST_ROW = 8,       /* vectors that are summed at once, here or in the bodies included */
     FEW_ROWS = 4,         /* to look which of so few are zero costs more than it saves */
     TN_LINE = 16,         /* floats in a cache line */
     TN_PACK_STRIDE = 128, /* floats: rows of B a multiple of this apart share too few sets of L1 */
@@ -48,19 +49,19 @@ typedef struct tile_row {
     size_t ldc;
 } tile_row;
 
-/* C = sum, or C += rate * sum. */
-static ALWAYS_INLINE void apply_row(const tile_row *t, size_t vectors, vec_mask last,
+/* A row of C = sum, or C += rate * sum. */
+static ALWAYS_INLINE void apply_row(const float *rate, size_t vectors, vec_mask last,
                                     const vec sum[], float *c) {
-    if (!t->rate) {
+    if (!rate) {
         store_row(vectors, last, sum, c);
         return;
     }
-    const vec rate = vec_set(*t->rate);
-    vec x[TILE_VECTORS];
+    const vec factor = vec_set(*rate);
+    vec x[WIDEST_ROW];
     load_row(vectors, last, c, x);
     UNROLL
     for (size_t v = 0; v < vectors; v++)
-        x[v] = vec_fma(rate, sum[v], x[v]);
+        x[v] = vec_fma(factor, sum[v], x[v]);
     store_row(vectors, last, x, c);
 }
 
@@ -186,7 +187,7 @@ static ALWAYS_INLINE void sum_tile(const tile_row *t, size_t columns, size_t vec
         add_zero(accumulators, acc);
     UNROLL
     for (size_t i = 0; i < columns; i++)
-        apply_row(t, vectors, last, acc + i * vectors, c + i * t->ldc);
+        apply_row(t->rate, vectors, last, acc + i * vectors, c + i * t->ldc);
 }
 
 static bool all_zero(const uint64_t *masks, size_t words) {

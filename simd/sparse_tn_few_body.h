@@ -77,14 +77,7 @@ static ALWAYS_INLINE void few_panel(const few_columns *f, size_t j, size_t vecto
             depth++;
         }
     }
-    if (f->rate) {
-        vec old[FEW_VECTORS];
-        load_row(vectors, last, c + j, old);
-        UNROLL
-        for (size_t v = 0; v < vectors; v++)
-            acc[v] = vec_fma(vec_broadcast(f->rate), acc[v], old[v]);
-    }
-    store_row(vectors, last, acc, c + j);
+    apply_row(f->rate, vectors, last, acc, c + j);
 }
 
 /* A row of C: panels of FEW_VECTORS, all full, and one of the rest. */

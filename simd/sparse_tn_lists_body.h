@@ -17,7 +17,7 @@ enum {
     LISTS_LEAST_VECTORS = 5, /* of B: as wide as two tiles, which win from .. */
     LISTS_TWO_TILES = 6,
     LISTS_TWO_TILES_ROWS = 32, /* .. more rows than this */
-    LISTS_MAX_VECTORS = 8,
+    LISTS_MAX_VECTORS = WIDEST_ROW,
     LISTS_B_BYTES = 32 << 10, /* L1 */
     LISTS_APART = 16,         /* entries between two lists, or all would begin in the same sets */
     LISTS_BYTE_BITS = 8,      /* an entry: the byte, and above it the row */
@@ -96,15 +96,7 @@ static ALWAYS_INLINE void sum_listed_column(const listed_columns *l, size_t x, s
             stack[depth][v] = acc[v];
         depth++;
     }
-    if (l->rate) {
-        const vec rate = vec_set(*l->rate);
-        vec old[LISTS_MAX_VECTORS];
-        load_row(vectors, last, c, old);
-        UNROLL
-        for (size_t v = 0; v < vectors; v++)
-            acc[v] = vec_fma(rate, acc[v], old[v]);
-    }
-    store_row(vectors, last, acc, c);
+    apply_row(l->rate, vectors, last, acc, c);
 }
 
 static ALWAYS_INLINE void sum_listed_columns(const listed_columns *l, size_t columns,
