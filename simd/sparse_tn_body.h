@@ -116,6 +116,13 @@ static ALWAYS_INLINE void add_zero(size_t count, vec acc[]) {
         acc[x] = vec_add(acc[x], vec_zero());
 }
 
+/* acc = lower + acc */
+static ALWAYS_INLINE void add_sums(size_t vectors, const vec lower[], vec acc[]) {
+    UNROLL
+    for (size_t v = 0; v < vectors; v++)
+        acc[v] = vec_add(lower[v], acc[v]);
+}
+
 /* `columns` columns of A, whose first byte in the first row is *bytes.
  *
  * Shards without rows sum to +0, which is not formed: `present` tells the sums that are. To add +0 to

@@ -42,12 +42,6 @@ static ALWAYS_INLINE void few_shard(const few_columns *f, size_t s, size_t j, si
         add_zero(vectors, acc);
 }
 
-static ALWAYS_INLINE void few_add(size_t vectors, const vec lower[], vec acc[]) {
-    UNROLL
-    for (size_t v = 0; v < vectors; v++)
-        acc[v] = vec_add(lower[v], acc[v]);
-}
-
 /* Columns j .. of B: the tree of all shards into a row of C. Of a pair only the lower sum needs its
  * +0.0f: x + y and x + (y + 0) are the same unless x is -0. */
 static ALWAYS_INLINE void few_panel(const few_columns *f, size_t j, size_t vectors, vec_mask last,
@@ -57,17 +51,17 @@ static ALWAYS_INLINE void few_panel(const few_columns *f, size_t j, size_t vecto
         vec left[FEW_VECTORS], right[FEW_VECTORS];
         few_shard(f, 0, j, vectors, last, true, left);
         few_shard(f, 1, j, vectors, last, false, acc);
-        few_add(vectors, acc, left);
+        add_sums(vectors, acc, left);
         few_shard(f, 2, j, vectors, last, true, right);
         few_shard(f, 3, j, vectors, last, false, acc);
-        few_add(vectors, right, acc);
-        few_add(vectors, left, acc);
+        add_sums(vectors, right, acc);
+        add_sums(vectors, left, acc);
     } else {
         vec stack[PT_MAX_SHARD_DEPTH][FEW_VECTORS];
         for (size_t s = 0, depth = 0;; s++) {
             few_shard(f, s, j, vectors, last, true, acc);
             for (size_t merges = f->shards->merges[s]; merges > 0; merges--)
-                few_add(vectors, stack[--depth], acc);
+                add_sums(vectors, stack[--depth], acc);
             if (s + 1 == f->shards->count)
                 break;
             assert(depth + 1 < PT_MAX_SHARD_DEPTH);

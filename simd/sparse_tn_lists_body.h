@@ -82,12 +82,8 @@ static ALWAYS_INLINE void sum_listed_column(const listed_columns *l, size_t x, s
     for (size_t s = 0, depth = 0;; s++) {
         sum_listed_rows(l, vectors, last, entry + l->lists->size[s][x],
                         entry + l->lists->size[s + 1][x], acc);
-        for (size_t merges = l->shards->merges[s]; merges > 0; merges--) {
-            depth--;
-            UNROLL
-            for (size_t v = 0; v < vectors; v++)
-                acc[v] = vec_add(stack[depth][v], acc[v]);
-        }
+        for (size_t merges = l->shards->merges[s]; merges > 0; merges--)
+            add_sums(vectors, stack[--depth], acc);
         if (s + 1 == l->shards->count)
             break;
         assert(depth + 1 < PT_MAX_SHARD_DEPTH);
