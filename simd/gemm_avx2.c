@@ -6,6 +6,7 @@
  *
  * Loop structure: gemm_blocked.c; register tiles: gemm_tile_body.h.
  */
+#include "simd/gemm_skip.h"
 #include "simd/kernels_internal.h"
 #include "simd/lanes_avx2.h"
 
@@ -37,45 +38,10 @@
     }
 TILE_LIST(DEFINE_TILE)
 
-/* t[l][j] = b[j][l] for 8 x 8 floats in registers: rows i and i + 4 share a register, so that
- * what remains is a 4 x 4 transpose within each half. */
-static ALWAYS_INLINE void load_transposed(const float *b, size_t ldb, size_t n, vec_mask columns,
-                                          vec t[]) {
-    vec r[8], s[8];
-    UNROLL for (size_t i = 0; i < 8; i++) r[i] =
-        i < n ? vec_load_masked(columns, b + i * ldb) : vec_zero();
-    UNROLL for (size_t i = 0; i < 4; i++) {
-        s[i] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x20);     /* columns 0-3 */
-        s[i + 4] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x31); /* columns 4-7 */
-    }
-    UNROLL for (size_t h = 0; h < 8; h += 4) {
-        __m256d low01 = _mm256_castps_pd(_mm256_unpacklo_ps(s[h], s[h + 1]));
-        __m256d low23 = _mm256_castps_pd(_mm256_unpacklo_ps(s[h + 2], s[h + 3]));
-        __m256d high01 = _mm256_castps_pd(_mm256_unpackhi_ps(s[h], s[h + 1]));
-        __m256d high23 = _mm256_castps_pd(_mm256_unpackhi_ps(s[h + 2], s[h + 3]));
-        t[h] = _mm256_castpd_ps(_mm256_unpacklo_pd(low01, low23));
-        t[h + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(low01, low23));
-        t[h + 2] = _mm256_castpd_ps(_mm256_unpacklo_pd(high01, high23));
-        t[h + 3] = _mm256_castpd_ps(_mm256_unpackhi_pd(high01, high23));
-    }
-}
+#include "simd/transpose_avx2.h"
 
 #include "simd/gemm_narrow_body.h"
 #include "simd/gemm_shallow_body.h"
-
-static void pack_transposed(size_t n, size_t k, const float *b, size_t ldb, float *panel,
-                            size_t width) {
-    for (size_t j = 0; j < n; j += LANES) {
-        size_t rows = n - j < LANES ? n - j : LANES;
-        for (size_t l = 0; l < k; l += LANES) {
-            size_t columns = k - l < LANES ? k - l : LANES;
-            vec block[LANES];
-            load_transposed(b + j * ldb + l, ldb, rows, vec_first(columns), block);
-            UNROLL for (size_t u = 0; u < LANES; u++) if (u < columns)
-                vec_store(panel + (l + u) * width + j, block[u]);
-        }
-    }
-}
 
 #define ROWS_TILE(r, c)    .rows[c / LANES][r] = pt_sgemm_rows_##r##x##c##_avx2,
 #define COLUMNS_TILE(r, c) .columns[c / LANES][r] = pt_sgemm_columns_##r##x##c##_avx2,
@@ -97,23 +63,52 @@ static const pt_gemm_tiles tiles_avx2 = {
     TILE_LIST(ROWS_TILE) TILE_LIST(COLUMNS_TILE)};
 
 static size_t sgemm_scratch_avx2(pt_gemm_form form, size_t m, size_t n, size_t k) {
-    return pt_gemm_blocked_scratch(&tiles_avx2, form, m, n, k);
+    return max_size(pt_gemm_blocked_scratch(&tiles_avx2, form, m, n, k),
+                    pt_skip_scratch_avx2(form, m, n, k));
+}
+
+static void multiply_rows(bool transposed, size_t m, size_t n, size_t k, const float *a, size_t lda,
+                          const float *b, size_t ldb, const float *bias, float *c, size_t ldc,
+                          void *scratch) {
+    if (pt_skip_rows_fits_avx2(m, n, k) && pt_skip_pays_avx2(m, k, a, lda)) {
+        const pt_skip_rows product = {.transposed = transposed,
+                                      .m = m,
+                                      .n = n,
+                                      .k = k,
+                                      .end = k,
+                                      .a = a,
+                                      .lda = lda,
+                                      .b = b,
+                                      .ldb = ldb,
+                                      .bias = bias,
+                                      .c = c,
+                                      .ldc = ldc};
+        pt_skip_rows_avx2(&product, scratch);
+        return;
+    }
+    pt_gemm_blocked_rows(&tiles_avx2, transposed, m, n, k, a, lda, b, ldb, bias, c, ldc, scratch);
 }
 
 static void pt_sgemm_nn_avx2(size_t m, size_t n, size_t k, const float *a, size_t lda,
                              const float *b, size_t ldb, const float *bias, float *c, size_t ldc,
                              void *scratch) {
-    pt_gemm_blocked_rows(&tiles_avx2, false, m, n, k, a, lda, b, ldb, bias, c, ldc, scratch);
+    multiply_rows(false, m, n, k, a, lda, b, ldb, bias, c, ldc, scratch);
 }
 
 static void pt_sgemm_nt_avx2(size_t m, size_t n, size_t k, const float *a, size_t lda,
                              const float *b, size_t ldb, float *c, size_t ldc, void *scratch) {
-    pt_gemm_blocked_rows(&tiles_avx2, true, m, n, k, a, lda, b, ldb, NULL, c, ldc, scratch);
+    multiply_rows(true, m, n, k, a, lda, b, ldb, NULL, c, ldc, scratch);
 }
 
 static void pt_sgemm_tn_avx2(size_t m, size_t n, const pt_shards *shards, const float *a,
                              size_t lda, const float *b, size_t ldb, const float *rate, float *c,
                              size_t ldc, void *scratch) {
+    const size_t first = shards->row[0], rows = shards->row[shards->count] - first;
+    if (pt_skip_columns_fits_avx2(m, n, shards) &&
+        pt_skip_pays_avx2(rows, m, a + first * lda, lda)) {
+        pt_skip_columns_avx2(m, n, shards, a, lda, b, ldb, rate, c, ldc, scratch);
+        return;
+    }
     pt_gemm_blocked_columns(&tiles_avx2, m, n, shards, a, lda, b, ldb, rate, c, ldc, scratch);
 }
 

@@ -10,6 +10,7 @@
  *
  * Loop structure: gemm_blocked.c; register tiles: gemm_tile_body.h.
  */
+#include "simd/gemm_skip.h"
 #include "simd/kernels_internal.h"
 #include "simd/lanes_avx512.h"
 
@@ -37,53 +38,10 @@
     }
 TILE_LIST(DEFINE_TILE)
 
-/* t[l][j] = b[j][l] for 16 x 16 floats in registers: pairs of rows are interleaved by floats,
- * then by pairs of floats, then 128-bit quarters are exchanged twice. */
-static ALWAYS_INLINE void load_transposed(const float *b, size_t ldb, size_t n, vec_mask columns,
-                                          vec t[]) {
-    vec r[16];
-    UNROLL for (size_t i = 0; i < 16; i++) r[i] =
-        i < n ? _mm512_maskz_loadu_ps(columns, b + i * ldb) : vec_zero();
-    UNROLL for (size_t i = 0; i < 16; i += 2) {
-        t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
-        t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
-    }
-    UNROLL for (size_t i = 0; i < 16; i += 4) {
-        /* r[i + q]: in quarter p, column 4 p + q of rows i .. i + 3 */
-        for (size_t h = 0; h < 2; h++) {
-            __m512d low = _mm512_castps_pd(t[i + h]), high = _mm512_castps_pd(t[i + h + 2]);
-            r[i + 2 * h] = _mm512_castpd_ps(_mm512_unpacklo_pd(low, high));
-            r[i + 2 * h + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low, high));
-        }
-    }
-    UNROLL for (size_t q = 0; q < 4; q++) {
-        vec low_even = _mm512_shuffle_f32x4(r[q], r[q + 4], 0x88); /* columns q, q + 8; rows 0-7 */
-        vec low_odd = _mm512_shuffle_f32x4(r[q], r[q + 4], 0xdd);  /* columns q + 4, q + 12 */
-        vec high_even = _mm512_shuffle_f32x4(r[q + 8], r[q + 12], 0x88); /* rows 8-15 */
-        vec high_odd = _mm512_shuffle_f32x4(r[q + 8], r[q + 12], 0xdd);
-        t[q] = _mm512_shuffle_f32x4(low_even, high_even, 0x88);
-        t[q + 4] = _mm512_shuffle_f32x4(low_odd, high_odd, 0x88);
-        t[q + 8] = _mm512_shuffle_f32x4(low_even, high_even, 0xdd);
-        t[q + 12] = _mm512_shuffle_f32x4(low_odd, high_odd, 0xdd);
-    }
-}
+#include "simd/transpose_avx512.h"
 
 #include "simd/gemm_narrow_body.h"
 #include "simd/gemm_shallow_body.h"
-
-static void pack_transposed(size_t n, size_t k, const float *b, size_t ldb, float *panel,
-                            size_t width) {
-    for (size_t j = 0; j < n; j += LANES) {
-        size_t rows = n - j < LANES ? n - j : LANES;
-        for (size_t l = 0; l < k; l += LANES) {
-            size_t columns = k - l < LANES ? k - l : LANES;
-            vec block[LANES];
-            load_transposed(b + j * ldb + l, ldb, rows, vec_first(columns), block);
-            UNROLL for (size_t u = 0; u < LANES; u++) if (u < columns)
-                vec_store(panel + (l + u) * width + j, block[u]);
-        }
-    }
-}
 
 #define ROWS_TILE(r, c)    .rows[c / LANES][r] = pt_sgemm_rows_##r##x##c##_avx512,
 #define COLUMNS_TILE(r, c) .columns[c / LANES][r] = pt_sgemm_columns_##r##x##c##_avx512,
@@ -104,23 +62,52 @@ static const pt_gemm_tiles tiles_avx512 = {
     TILE_LIST(ROWS_TILE) TILE_LIST(COLUMNS_TILE)};
 
 static size_t sgemm_scratch_avx512(pt_gemm_form form, size_t m, size_t n, size_t k) {
-    return pt_gemm_blocked_scratch(&tiles_avx512, form, m, n, k);
+    return max_size(pt_gemm_blocked_scratch(&tiles_avx512, form, m, n, k),
+                    pt_skip_scratch_avx512(form, m, n, k));
+}
+
+static void multiply_rows(bool transposed, size_t m, size_t n, size_t k, const float *a, size_t lda,
+                          const float *b, size_t ldb, const float *bias, float *c, size_t ldc,
+                          void *scratch) {
+    if (pt_skip_rows_fits_avx512(m, n, k) && pt_skip_pays_avx512(m, k, a, lda)) {
+        const pt_skip_rows product = {.transposed = transposed,
+                                      .m = m,
+                                      .n = n,
+                                      .k = k,
+                                      .end = k,
+                                      .a = a,
+                                      .lda = lda,
+                                      .b = b,
+                                      .ldb = ldb,
+                                      .bias = bias,
+                                      .c = c,
+                                      .ldc = ldc};
+        pt_skip_rows_avx512(&product, scratch);
+        return;
+    }
+    pt_gemm_blocked_rows(&tiles_avx512, transposed, m, n, k, a, lda, b, ldb, bias, c, ldc, scratch);
 }
 
 static void pt_sgemm_nn_avx512(size_t m, size_t n, size_t k, const float *a, size_t lda,
                                const float *b, size_t ldb, const float *bias, float *c, size_t ldc,
                                void *scratch) {
-    pt_gemm_blocked_rows(&tiles_avx512, false, m, n, k, a, lda, b, ldb, bias, c, ldc, scratch);
+    multiply_rows(false, m, n, k, a, lda, b, ldb, bias, c, ldc, scratch);
 }
 
 static void pt_sgemm_nt_avx512(size_t m, size_t n, size_t k, const float *a, size_t lda,
                                const float *b, size_t ldb, float *c, size_t ldc, void *scratch) {
-    pt_gemm_blocked_rows(&tiles_avx512, true, m, n, k, a, lda, b, ldb, NULL, c, ldc, scratch);
+    multiply_rows(true, m, n, k, a, lda, b, ldb, NULL, c, ldc, scratch);
 }
 
 static void pt_sgemm_tn_avx512(size_t m, size_t n, const pt_shards *shards, const float *a,
                                size_t lda, const float *b, size_t ldb, const float *rate, float *c,
                                size_t ldc, void *scratch) {
+    const size_t first = shards->row[0], rows = shards->row[shards->count] - first;
+    if (pt_skip_columns_fits_avx512(m, n, shards) &&
+        pt_skip_pays_avx512(rows, m, a + first * lda, lda)) {
+        pt_skip_columns_avx512(m, n, shards, a, lda, b, ldb, rate, c, ldc, scratch);
+        return;
+    }
     pt_gemm_blocked_columns(&tiles_avx512, m, n, shards, a, lda, b, ldb, rate, c, ldc, scratch);
 }
 

@@ -62,6 +62,9 @@ typedef struct pt_kernels {
      * wants; may be 0. Never shrinks when a dimension grows. */
     size_t (*sgemm_scratch)(pt_gemm_form form, size_t m, size_t n, size_t k);
 
+    /* In the three products zeros of A may be skipped (they are where many are zero and B is wide):
+     * B must be finite, or a 0 * inf may show or not. */
+
     /* Affine forward. C[m x n] = bias + A[m x k] B[k x n]; chain over k ascending, starting from
      * bias[j] (bias NULL: from +0). */
     void (*sgemm_nn)(size_t m, size_t n, size_t k, const float *a, size_t lda, const float *b,

@@ -19,6 +19,35 @@ static ALWAYS_INLINE void store_row(size_t vectors, vec_mask last, const vec x[]
     vec_store_masked(last, row + (vectors - 1) * LANES, x[vectors - 1]);
 }
 
+/* x[0 .. count-1] += +0, which turns -0 into +0. */
+static ALWAYS_INLINE void add_zero(size_t count, vec acc[]) {
+    UNROLL
+    for (size_t x = 0; x < count; x++)
+        acc[x] = vec_add(acc[x], vec_zero());
+}
+
+/* acc = lower + acc */
+static ALWAYS_INLINE void add_sums(size_t vectors, const vec lower[], vec acc[]) {
+    UNROLL
+    for (size_t v = 0; v < vectors; v++)
+        acc[v] = vec_add(lower[v], acc[v]);
+}
+
+/* A row of C = sum, or C += rate * sum. */
+static ALWAYS_INLINE void apply_row(const float *rate, size_t vectors, vec_mask last,
+                                    const vec sum[], float *c) {
+    if (!rate) {
+        store_row(vectors, last, sum, c);
+        return;
+    }
+    const vec factor = vec_set(*rate);
+    UNROLL
+    for (size_t v = 0; v + 1 < vectors; v++)
+        vec_store(c + v * LANES, vec_fma(factor, sum[v], vec_load(c + v * LANES)));
+    float *const end = c + (vectors - 1) * LANES;
+    vec_store_masked(last, end, vec_fma(factor, sum[vectors - 1], vec_load_masked(last, end)));
+}
+
 /* acc[v] += *x * b[v]. So that accumulators stay in the same registers from step to step, the FMAs are
  * of the one form that adds into its first operand; left to choose, gcc 12 takes forms that overwrite
  * a factor, and then copies and spills. */

@@ -27,7 +27,6 @@
 enum {
     GROUP = 4,            /* columns of a tile */
     WORD = 64,            /* rows of a mask */
-    WIDEST_ROW = 8,       /* vectors that are summed at once, here or in the bodies included */
     FEW_ROWS = 4,         /* to look which of so few are zero costs more than it saves */
     TN_LINE = 16,         /* floats in a cache line */
     TN_PACK_STRIDE = 128, /* floats: rows of B a multiple of this apart share too few sets of L1 */
@@ -48,22 +47,6 @@ typedef struct tile_row {
     float *c;
     size_t ldc;
 } tile_row;
-
-/* A row of C = sum, or C += rate * sum. */
-static ALWAYS_INLINE void apply_row(const float *rate, size_t vectors, vec_mask last,
-                                    const vec sum[], float *c) {
-    if (!rate) {
-        store_row(vectors, last, sum, c);
-        return;
-    }
-    const vec factor = vec_set(*rate);
-    vec x[WIDEST_ROW];
-    load_row(vectors, last, c, x);
-    UNROLL
-    for (size_t v = 0; v < vectors; v++)
-        x[v] = vec_fma(factor, sum[v], x[v]);
-    store_row(vectors, last, x, c);
-}
 
 /* Row r of a shard: its bytes in these columns, each times row r of b. `first`: the chains start with
  * it, from +0 (of which a product that is -0 makes +0; that is left to who adds +0 later). */
@@ -108,19 +91,6 @@ static ALWAYS_INLINE void sum_shard(const tile_row *t, size_t columns, size_t ve
         *b += rows * t->ldb;
         left -= rows;
     }
-}
-
-static ALWAYS_INLINE void add_zero(size_t count, vec acc[]) {
-    UNROLL
-    for (size_t x = 0; x < count; x++)
-        acc[x] = vec_add(acc[x], vec_zero());
-}
-
-/* acc = lower + acc */
-static ALWAYS_INLINE void add_sums(size_t vectors, const vec lower[], vec acc[]) {
-    UNROLL
-    for (size_t v = 0; v < vectors; v++)
-        acc[v] = vec_add(lower[v], acc[v]);
 }
 
 /* `columns` columns of A, whose first byte in the first row is *bytes.

@@ -17,7 +17,7 @@ enum {
     LISTS_LEAST_VECTORS = 5, /* of B: as wide as two tiles, which win from .. */
     LISTS_TWO_TILES = 6,
     LISTS_TWO_TILES_ROWS = 32, /* .. more rows than this */
-    LISTS_MAX_VECTORS = WIDEST_ROW,
+    LISTS_MAX_VECTORS = 8,
     LISTS_B_BYTES = 32 << 10, /* L1 */
     LISTS_APART = 16,         /* entries between two lists, or all would begin in the same sets */
     LISTS_BYTE_BITS = 8,      /* an entry: the byte, and above it the row */

@@ -6,6 +6,7 @@
 #include "harness.h"
 
 #include "0_base/philox.h"
+#include "simd/gemm_skip.h"
 #include "simd/kernels.h"
 
 #include <math.h>
@@ -382,52 +383,62 @@ TEST(gemm, negative_zeros) {
         const pt_kernels *kernels = pt_kernels_get((pt_isa)isa);
         if (!kernels)
             continue;
-        matrix a = matrix_new(6, 6, 6, 0), b = matrix_new(6, 6, 6, 0), c = matrix_new(6, 6, 6, 0);
-        matrix bias = matrix_new(1, 6, 6, 0), expected = matrix_new(6, 6, 6, 0);
-        for (size_t i = 0; i < 36; i++) {
-            a.data[i] = i % 2 ? -tiny : -0.0f;
-            b.data[i] = i % 3 ? tiny : 0.0f;
-            expected.data[i] = 0.0f;
-            bias.data[i % 6] = -0.0f;
-        }
-        matrix scratch = matrix_new(1, 1 << 18, 1 << 18, 0);
-        shard_plan plan;
-        for (size_t shards = 1; shards <= 6; shards++) {
-            plan_even(&plan, shards, 0, 6);
-            for (int form = PT_GEMM_NN; form <= PT_GEMM_TN; form++) {
-                gemm_case g = {
-                    .form = (pt_gemm_form)form, .m = 6, .n = 6, .k = 6, .shards = &plan.shards};
-                run(kernels, &g, &a, &b, bias.data, &c, scratch.data);
-                CHECK_MSG(same_bits(&c, &expected), "%s %s", kernels->isa, form_names[form]);
+        for (size_t side = 6; side <= 192; side += 186) { /* all, and half of them skipped */
+            const size_t count = side * side;
+            matrix a = matrix_new(side, side, side, 0), b = matrix_new(side, side, side, 0);
+            matrix c = matrix_new(side, side, side, 0), bias = matrix_new(1, side, side, 0);
+            matrix expected = matrix_new(side, side, side, 0);
+            for (size_t i = 0; i < count; i++) {
+                a.data[i] = (i + i / side) % 2 ? -tiny : -0.0f;
+                b.data[i] = i % 3 ? tiny : 0.0f;
+                expected.data[i] = 0.0f;
+                bias.data[i % side] = -0.0f;
             }
+            matrix scratch = matrix_new(1, 1 << 20, 1 << 20, 0);
+            shard_plan plan;
+            for (size_t shards = 1; shards <= 6; shards++) {
+                plan_even(&plan, shards, 0, side);
+                for (int form = PT_GEMM_NN; form <= PT_GEMM_TN; form++) {
+                    gemm_case g = {.form = (pt_gemm_form)form,
+                                   .m = side,
+                                   .n = side,
+                                   .k = side,
+                                   .shards = &plan.shards};
+                    run(kernels, &g, &a, &b, bias.data, &c, scratch.data);
+                    CHECK_MSG(same_bits(&c, &expected), "%s %s", kernels->isa, form_names[form]);
+                }
+            }
+            matrix_free(&a);
+            matrix_free(&b);
+            matrix_free(&c);
+            matrix_free(&bias);
+            matrix_free(&expected);
+            matrix_free(&scratch);
         }
-        matrix_free(&a);
-        matrix_free(&b);
-        matrix_free(&c);
-        matrix_free(&bias);
-        matrix_free(&expected);
-        matrix_free(&scratch);
     }
     /* Four shards: two of them cancel to below the normal range, which flushes to -0; the other two
      * are sums of -0. Were those not turned into +0 before they are added, the root would be -0. */
     shard_plan plan;
-    plan_even(&plan, 4, 0, 4);
     static const float factor[2][4] = {{0x1.8p-63f, -0x1.cp-63f, -0x1p-80f, -0x1p-80f},
                                        {-0x1p-80f, -0x1p-80f, 0x1.8p-63f, -0x1.cp-63f}};
-    static const size_t shapes[][2] = {{1, 1}, {24, 160}}; /* A and B where they lie, and packed */
+    /* A and B where they lie, and packed; rows of zeros after the first of each shard */
+    static const size_t shapes[][3] = {{1, 1, 1}, {24, 160, 1}, {64, 192, 16}};
+    enum { SHAPES = sizeof shapes / sizeof *shapes };
     for (int isa = PT_ISA_SCALAR; isa < PT_ISA_COUNT; isa++) {
         const pt_kernels *kernels = pt_kernels_get((pt_isa)isa);
-        for (size_t s = 0; s < 4 && kernels; s++) {
-            const size_t m = shapes[s % 2][0], n = shapes[s % 2][1];
+        for (size_t s = 0; s < 2 * SHAPES && kernels; s++) {
+            const size_t *const shape = shapes[s % SHAPES];
+            const size_t m = shape[0], n = shape[1], rows = shape[2], k = 4 * rows;
+            plan_even(&plan, 4, 0, k);
             const gemm_case g = {
-                .form = PT_GEMM_TN, .m = m, .n = n, .k = 4, .shards = &plan.shards};
-            const size_t size = kernels->sgemm_scratch(PT_GEMM_TN, m, n, 4) / sizeof(float) + 1;
-            matrix a = matrix_new(4, m, m, 0), b = matrix_new(4, n, n, 0),
+                .form = PT_GEMM_TN, .m = m, .n = n, .k = k, .shards = &plan.shards};
+            const size_t size = kernels->sgemm_scratch(PT_GEMM_TN, m, n, k) / sizeof(float) + 1;
+            matrix a = matrix_new(k, m, m, 0), b = matrix_new(k, n, n, 0),
                    c = matrix_new(m, n, n, 0);
             matrix expected = matrix_new(m, n, n, 0), scratch = matrix_new(1, size, size, 0);
-            for (size_t l = 0; l < 4; l++) {
+            for (size_t l = 0; l < k; l++) {
                 for (size_t i = 0; i < m; i++)
-                    a.data[l * m + i] = factor[s / 2][l];
+                    a.data[l * m + i] = l % rows ? 0 : factor[s / SHAPES][l / rows];
                 for (size_t j = 0; j < n; j++)
                     b.data[l * n + j] = 0x1p-63f;
             }
@@ -442,6 +453,87 @@ TEST(gemm, negative_zeros) {
             matrix_free(&scratch);
         }
     }
+    pt_float_environment_leave(previous);
+}
+
+/* Half of A zero and B wide enough for kernels that skip zeros (gemm_skip_body.h): tails of rows,
+ * columns and steps, blocks of k and of rows, A in lists of several lengths. */
+TEST(gemm, zeros_are_skipped) {
+    unsigned previous = enter();
+    static const size_t shapes[][3] = {
+        {32, 192, 64},  {33, 193, 65},    {64, 200, 100}, {100, 255, 129}, {70, 303, 257},
+        {35, 391, 700}, {300, 210, 1030}, {40, 200, 200}, {129, 600, 90},
+    };
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        for (size_t zeros = 4; zeros <= 8; zeros += 1 + i % 2) {
+            gemm_case g = {.m = shapes[i][0],
+                           .n = shapes[i][1],
+                           .k = shapes[i][2],
+                           .padding = random_below(20),
+                           .misalignment = random_below(16),
+                           .zeros = zeros,
+                           .bias = zeros % 2,
+                           .random_strides = i % 3 == 0};
+            check_case(&g);
+            g.form = PT_GEMM_NT;
+            check_case(&g);
+        }
+    }
+    pt_float_environment_leave(previous);
+}
+
+/* The same of the gradient: shards that end within a block of rows, at its end and beyond it, so many
+ * that blocks hold as many as they can, some without rows; several blocks of columns of A. */
+TEST(gemm, zeros_of_the_gradient_are_skipped) {
+    unsigned previous = enter();
+    static const struct {
+        size_t m, n, k, shards;
+    } shapes[] = {{64, 192, 32, 1},  {65, 193, 33, 2},   {100, 200, 100, 4},
+                  {77, 303, 128, 4}, {300, 200, 128, 3}, {64, 390, 257, 1},
+                  {70, 200, 600, 2}, {64, 193, 700, 40}, {80, 210, 1024, 64}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        for (size_t zeros = 4; zeros <= 8; zeros += 2) {
+            for (int even = 0; even < 2; even++) {
+                shard_plan plan;
+                (even ? plan_even : plan_uneven)(&plan, shapes[i].shards, random_below(3),
+                                                 shapes[i].k);
+                gemm_case g = {.form = PT_GEMM_TN,
+                               .m = shapes[i].m,
+                               .n = shapes[i].n,
+                               .k = shapes[i].k,
+                               .padding = random_below(20),
+                               .misalignment = random_below(16),
+                               .zeros = zeros,
+                               .shards = &plan.shards,
+                               .descend = zeros != 6,
+                               .random_strides = i % 3 == 0};
+                check_case(&g);
+            }
+        }
+    }
+    pt_float_environment_leave(previous);
+}
+
+/* What the two tests above are of is taken by those kernels, and what has few zeros is not. */
+TEST(gemm, zeros_are_counted) {
+    unsigned previous = enter();
+    matrix a = matrix_new(200, 300, 303, 1);
+    for (size_t zeros = 1; zeros <= 8; zeros++) {
+        matrix_fill(&a, zeros);
+        shard_plan plan;
+        plan_even(&plan, 4, 0, 200);
+        if (pt_isa_best() >= PT_ISA_AVX2) {
+            CHECK(pt_skip_pays_avx2(200, 300, a.data, 303) == (zeros >= 4));
+            CHECK(pt_skip_rows_fits_avx2(32, 192, 64) && !pt_skip_rows_fits_avx2(32, 191, 64));
+            CHECK(pt_skip_columns_fits_avx2(64, 192, &plan.shards));
+        }
+        if (pt_isa_best() >= PT_ISA_AVX512) {
+            CHECK(pt_skip_pays_avx512(200, 300, a.data, 303) == (zeros >= 4));
+            CHECK(pt_skip_rows_fits_avx512(32, 192, 64));
+            CHECK(pt_skip_columns_fits_avx512(64, 192, &plan.shards));
+        }
+    }
+    matrix_free(&a);
     pt_float_environment_leave(previous);
 }
 
@@ -581,7 +673,8 @@ TEST(gemm, reference_follows_the_tree) {
 
 /* Asking for more never gives less, and big matrices do not ask for their own size. */
 TEST(gemm, scratch_is_monotone_and_bounded) {
-    static const size_t sizes[] = {0, 1, 7, 16, 17, 63, 64, 65, 127, 256, 511, 784, 1024, 5000};
+    static const size_t sizes[] = {0,  1,   7,   16,  17,  31,  32,  63,   64,
+                                   65, 127, 191, 192, 256, 511, 784, 1024, 5000};
     const size_t count = sizeof sizes / sizeof *sizes;
     for (int isa = PT_ISA_SCALAR; isa < PT_ISA_COUNT; isa++) {
         const pt_kernels *kernels = pt_kernels_get((pt_isa)isa);

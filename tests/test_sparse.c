@@ -363,6 +363,17 @@ TEST(sparse, forward_in_blocks) {
     }
     check_forward(&(sparse_case){
         .m = 20, .n = 1024, .k = 500, .percent = 19, .bias = true, .page_strides = true});
+    for (size_t parts = 0; parts <= 3; parts++) /* so wide that rows are listed block by block */
+        for (size_t p = 0; p < PERCENTS; p++)
+            check_forward(&(sparse_case){.m = 64 + random_below(200),
+                                         .n = 512 + random_below(40),
+                                         .k = 64 + random_below(800),
+                                         .percent = percents[p],
+                                         .padding = random_below(2),
+                                         .misalignment = random_below(16),
+                                         .parts = parts,
+                                         .bias = p % 2 == 0,
+                                         .page_strides = parts == 2});
     check_forward(
         &(sparse_case){.m = 1000, .n = 50, .k = 784, .percent = 19, .bias = true, .distinct = 100});
     check_forward(&(sparse_case){.m = 9, .n = 3, .k = 5000, .percent = 30});

@@ -1,0 +1,65 @@
+/* gemm_skip_avx512.c: matrix products that skip zeros, in 512-bit vectors: gemm_skip_body.h. */
+#include "simd/gemm_skip.h"
+#include "simd/lanes_avx512.h"
+#include "simd/loops.h"
+#include "simd/transpose_avx512.h"
+
+#include <stdint.h>
+
+static inline size_t count_nonzero_lanes(vec x) {
+    return (size_t)_mm_popcnt_u32(_mm512_cmp_ps_mask(x, vec_zero(), _CMP_NEQ_UQ));
+}
+
+static inline size_t append_nonzero(vec x, size_t offset, size_t step, float *value,
+                                    uint16_t *place) {
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __mmask16 lanes = _mm512_cmp_ps_mask(x, vec_zero(), _CMP_NEQ_UQ);
+    vec_store(value, _mm512_maskz_compress_ps(lanes, x)); /* to memory it would be slow on Zen 4 */
+    const __m512i places = _mm512_add_epi32(_mm512_mullo_epi32(lane, _mm512_set1_epi32((int)step)),
+                                            _mm512_set1_epi32((int)offset));
+    _mm256_storeu_si256((void *)place,
+                        _mm512_cvtepi32_epi16(_mm512_maskz_compress_epi32(lanes, places)));
+    return (size_t)_mm_popcnt_u32(lanes);
+}
+
+/* Widest panels, and bytes of B in a block of them. */
+typedef struct skip_blocking {
+    size_t vectors, bytes;
+} skip_blocking;
+
+/* L1 has 32 KB or 48. */
+static const skip_blocking FLOAT_ROWS = {.vectors = 8, .bytes = 32 << 10},
+                           BYTE_ROWS = {.vectors = 8, .bytes = 32 << 10},
+                           COLUMNS = {.vectors = 8, .bytes = 32 << 10};
+#define ROWS_WIDTHS(X)    X(5) X(6) X(7) X(8)
+#define COLUMNS_WIDTHS(X) X(5) X(6) X(7) X(8)
+
+#include "simd/gemm_skip_body.h"
+
+#include "simd/gemm_skip_columns_body.h"
+
+bool pt_skip_rows_fits_avx512(size_t m, size_t n, size_t k) {
+    return skip_rows_fits(m, n, k);
+}
+
+bool pt_skip_columns_fits_avx512(size_t m, size_t n, const pt_shards *shards) {
+    return skip_columns_fits(m, n, shards);
+}
+
+bool pt_skip_pays_avx512(size_t rows, size_t columns, const float *a, size_t lda) {
+    return skip_pays(rows, columns, a, lda);
+}
+
+void pt_skip_rows_avx512(const pt_skip_rows *product, void *scratch) {
+    skip_rows(product, scratch);
+}
+
+void pt_skip_columns_avx512(size_t m, size_t n, const pt_shards *shards, const float *a, size_t lda,
+                            const float *b, size_t ldb, const float *rate, float *c, size_t ldc,
+                            void *scratch) {
+    skip_columns(m, n, shards, a, lda, b, ldb, rate, c, ldc, scratch);
+}
+
+size_t pt_skip_scratch_avx512(pt_gemm_form form, size_t m, size_t n, size_t k) {
+    return skip_scratch(form, m, n, k);
+}

@@ -1,0 +1,253 @@
+/* gemm_skip_columns_body.h: gradients to the weights (tn) that skip the zeros of their left factor;
+ * how and why, and what is included before: gemm_skip_body.h.
+ *
+ * Here a row of C is a sum of rows of B for the nonzero elements of a column of A, so it is columns
+ * that are listed, a block of rows of B (a group) at a time. A group ends where a shard ends or
+ * within one; what of the tree is not summed by then, the sums of some shards and a chain that will
+ * go on, is kept for each row of C until the next group.
+ */
+enum {
+    COLUMNS_LEAST = 64,         /* of A: fewer don't pay for packing B */
+    COLUMNS_LEAST_STEPS = 32,   /* rows of A */
+    COLUMNS_LEAST_SHARD = 16,   /* rows of a shard on average: fewer don't pay for its end */
+    COLUMNS_MAX_STEPS = 1024,   /* rows of A */
+    COLUMNS_TOGETHER = 32,      /* columns of A whose lists are made together, at least */
+    COLUMNS_ENTRIES = 48 << 10, /* of lists that are made together, if more columns fit */
+    COLUMNS_MOST = 256,         /* and not more columns than this */
+    COLUMNS_VECTORS = 8,        /* widest panel */
+    GROUP_SEGMENTS = 16,        /* shards or parts of shards in a group, at most */
+    MAX_GROUPS = 32, /* of COLUMNS_MAX_STEPS rows: 16 full ones of 64, and 5 of 16 segments */
+    LEVELS = PT_MAX_SHARD_DEPTH + 1,
+};
+
+static bool skip_columns_fits(size_t m, size_t n, const pt_shards *shards) {
+    const size_t k = shards->row[shards->count] - shards->row[0];
+    return m >= COLUMNS_LEAST && n >= SKIP_LEAST_COLUMNS && COLUMNS_LEAST_STEPS <= k &&
+           k <= COLUMNS_MAX_STEPS && k >= COLUMNS_LEAST_SHARD * shards->count;
+}
+
+/* Part of a shard: rows up to `end` of its group. */
+typedef struct group_segment {
+    uint16_t end;
+    bool closes;    /* the shard ends here .. */
+    uint8_t merges; /* .. and so many sums are added */
+} group_segment;
+
+typedef struct row_group {
+    size_t row, rows, segments;
+    group_segment segment[GROUP_SEGMENTS];
+    size_t depth; /* sums kept from the groups before */
+    bool open;    /* and a chain that goes on */
+} row_group;
+
+/* Groups of at most `most` rows; returns their number. */
+static size_t make_groups(const pt_shards *shards, size_t most, row_group *group) {
+    size_t count = 0, depth = 0;
+    row_group *g = group;
+    *g = (row_group){0};
+    for (size_t s = 0; s < shards->count; s++) {
+        size_t left = shards->row[s + 1] - shards->row[s];
+        bool closes = false;
+        while (!closes) {
+            if (g->segments == GROUP_SEGMENTS || (g->rows == most && left > 0)) {
+                const bool open = g->segments > 0 && !g->segment[g->segments - 1].closes;
+                const size_t row = g->row + g->rows;
+                count++;
+                assert(count < MAX_GROUPS);
+                *++g = (row_group){.row = row, .depth = depth, .open = open};
+            }
+            const size_t take = min_size(left, most - g->rows);
+            g->rows += take;
+            left -= take;
+            closes = left == 0;
+            g->segment[g->segments++] = (group_segment){
+                .end = (uint16_t)g->rows, .closes = closes, .merges = shards->merges[s]};
+        }
+        depth = depth + 1 - shards->merges[s];
+        assert(depth < PT_MAX_SHARD_DEPTH);
+    }
+    return count + 1;
+}
+
+/* Rows of C by one group of a panel of B. */
+typedef struct columns_block {
+    size_t rows, columns;
+    const row_group *group;
+    bool last; /* of the groups */
+    skip_list list;
+    size_t apart;         /* entries from one row's list to the next */
+    const uint16_t *size; /* [rows][GROUP_SEGMENTS]: entries up to each segment's end */
+    const float *panel;
+    float *kept; /* [LEVELS][kept_rows][width]: sums, then the chain that goes on */
+    size_t kept_rows, width;
+    const float *rate; /* as sparse_tn */
+    float *c;
+    size_t ldc;
+} columns_block;
+
+static ALWAYS_INLINE float *kept_row(const columns_block *w, size_t level, size_t i) {
+    return w->kept + (level * w->kept_rows + i) * w->width;
+}
+
+static ALWAYS_INLINE void walk_columns_row(const columns_block *w, size_t i, size_t vectors,
+                                           vec_mask last) {
+    vec stack[LEVELS][COLUMNS_VECTORS], acc[COLUMNS_VECTORS];
+    const vec_mask all = vec_first(LANES);
+    const row_group *g = w->group;
+    const uint16_t *size = w->size + i * GROUP_SEGMENTS;
+    size_t depth = 0, from = i * w->apart;
+    for (; depth < g->depth; depth++)
+        load_row(vectors, all, kept_row(w, depth, i), stack[depth]);
+    bool open = g->open;
+    if (open)
+        load_row(vectors, all, kept_row(w, depth, i), acc);
+    for (size_t s = 0; s < g->segments; s++) {
+        const size_t to = i * w->apart + size[s];
+        if (!open) {
+            UNROLL
+            for (size_t v = 0; v < vectors; v++)
+                acc[v] = vec_zero();
+        }
+        add_entries(&w->list, from, to, w->panel, vectors, acc);
+        from = to;
+        open = !g->segment[s].closes;
+        if (open)
+            break;
+        add_zero(vectors, acc);
+        for (size_t merges = g->segment[s].merges; merges > 0; merges--)
+            add_sums(vectors, stack[--depth], acc);
+        if (w->last && s + 1 == g->segments) {
+            apply_row(w->rate, vectors, last, acc, w->c + i * w->ldc);
+            return;
+        }
+        UNROLL
+        for (size_t v = 0; v < vectors; v++)
+            stack[depth][v] = acc[v];
+        depth++;
+    }
+    for (size_t level = 0; level < depth; level++)
+        store_row(vectors, all, stack[level], kept_row(w, level, i));
+    if (open)
+        store_row(vectors, all, acc, kept_row(w, depth, i));
+}
+
+static ALWAYS_INLINE void walk_columns_block(const columns_block *w, size_t vectors) {
+    const vec_mask last = vec_first(w->columns - (vectors - 1) * LANES);
+    for (size_t i = 0; i < w->rows; i++) {
+        if (w->last && i + 1 < w->rows) {
+            for (size_t x = 0; x < w->columns; x += 64 / sizeof(float))
+                __builtin_prefetch(w->c + (i + 1) * w->ldc + x, 1, 3);
+        }
+        walk_columns_row(w, i, vectors, last);
+    }
+}
+
+typedef void (*walk_columns_function)(const columns_block *w);
+#define DEFINE_WALK_COLUMNS(v)                                                                     \
+    static void walk_columns_block_##v(const columns_block *w) {                                   \
+        walk_columns_block(w, v);                                                                  \
+    }
+COLUMNS_WIDTHS(DEFINE_WALK_COLUMNS)
+#define WALK_COLUMNS_ENTRY(v) [v] = walk_columns_block_##v,
+static const walk_columns_function walk_columns_functions[COLUMNS_VECTORS + 1] = {
+    COLUMNS_WIDTHS(WALK_COLUMNS_ENTRY)};
+
+/* `count` columns, from a on, of a group. */
+static void list_columns(const float *a, size_t lda, const row_group *g, size_t count, size_t width,
+                         const skip_list *list, size_t apart, uint16_t *size) {
+    for (size_t x = 0; x < count; x += LANES) {
+        const size_t columns = min_size(LANES, count - x);
+        size_t at[LANES];
+        for (size_t i = 0; i < columns; i++)
+            at[i] = (x + i) * apart;
+        for (size_t s = 0, r = 0; s < g->segments; s++) {
+            for (size_t rows; r < g->segment[s].end; r += rows) {
+                vec column[LANES];
+                rows = min_size(LANES, g->segment[s].end - r);
+                load_transposed(a + r * lda + x, lda, rows, vec_first(columns), column);
+                for (size_t i = 0; i < columns; i++)
+                    at[i] += append_nonzero(column[i], r * width, width, list->value + at[i],
+                                            list->place + at[i]);
+            }
+            for (size_t i = 0; i < columns; i++)
+                size[(x + i) * GROUP_SEGMENTS + s] = (uint16_t)(at[i] - (x + i) * apart);
+        }
+    }
+}
+
+/* Columns of A whose lists are made together, for so many groups. */
+static size_t columns_together(size_t m, size_t groups, size_t apart) {
+    const size_t fit = COLUMNS_ENTRIES / (groups * apart) / LANES * LANES;
+    return min_size(m, min_size(max_size(fit, COLUMNS_TOGETHER), COLUMNS_MOST));
+}
+
+static size_t skip_columns_scratch(size_t k) {
+    k = min_size(k, COLUMNS_MAX_STEPS);
+    const size_t least = skip_block_rows(&COLUMNS, COLUMNS.vectors * LANES);
+    const size_t most = skip_block_rows(&COLUMNS, divide_up(COLUMNS.vectors, 2) * LANES);
+    const size_t groups =
+        divide_up(k, least) + divide_up(k, COLUMNS_LEAST_SHARD * GROUP_SEGMENTS) + 2;
+    const size_t entries =
+        max_size(groups * COLUMNS_TOGETHER * (most + LANES), COLUMNS_ENTRIES) + LANES;
+    return SKIP_PANEL_BYTES + list_bytes(entries) +
+           align_up(groups * COLUMNS_MOST * GROUP_SEGMENTS * sizeof(uint16_t)) +
+           LEVELS * COLUMNS_MOST * COLUMNS.vectors * LANES * sizeof(float);
+}
+
+static void skip_columns(size_t m, size_t n, const pt_shards *shards, const float *a, size_t lda,
+                         const float *b, size_t ldb, const float *rate, float *c, size_t ldc,
+                         void *scratch) {
+    const size_t width = skip_width(&COLUMNS, n), most = skip_block_rows(&COLUMNS, width);
+    const size_t apart = most + LANES;
+    row_group group[MAX_GROUPS];
+    const size_t groups = make_groups(shards, most, group);
+    const size_t together = columns_together(m, groups, apart);
+    char *room = scratch;
+    float *panel = scratch;
+    room += SKIP_PANEL_BYTES;
+    const skip_list list = take_list(&room, groups * together * apart + LANES);
+    uint16_t *size = (uint16_t *)(void *)room;
+    room += align_up(groups * together * GROUP_SEGMENTS * sizeof *size);
+    a += shards->row[0] * lda;
+    b += shards->row[0] * ldb;
+    for (size_t i = 0; i < m; i += together) {
+        columns_block w = {.rows = min_size(together, m - i),
+                           .apart = apart,
+                           .panel = panel,
+                           .kept = (float *)(void *)room,
+                           .kept_rows = together,
+                           .width = width,
+                           .rate = rate,
+                           .ldc = ldc};
+        for (size_t g = 0; g < groups; g++) {
+            const skip_list of_group = list_from(&list, g * together * apart);
+            list_columns(a + group[g].row * lda + i, lda, &group[g], w.rows, width, &of_group,
+                         apart, size + g * together * GROUP_SEGMENTS);
+        }
+        size_t vectors;
+        for (size_t j = 0; j < n; j += vectors * LANES) {
+            vectors = panel_vectors(n - j, LANES, COLUMNS.vectors);
+            w.columns = min_size(vectors * LANES, n - j);
+            w.c = c + i * ldc + j;
+            for (size_t g = 0; g < groups; g++) {
+                pack_panel(group[g].rows, w.columns, b + group[g].row * ldb + j, ldb, panel, width);
+                w.group = &group[g];
+                w.last = g + 1 == groups;
+                w.list = list_from(&list, g * together * apart);
+                w.size = size + g * together * GROUP_SEGMENTS;
+                walk_columns_functions[vectors](&w);
+            }
+        }
+    }
+}
+
+/* --- both forms --- */
+
+/* Any shards of k rows. */
+static size_t skip_scratch(pt_gemm_form form, size_t m, size_t n, size_t k) {
+    if (n < SKIP_LEAST_COLUMNS)
+        return 0;
+    if (form == PT_GEMM_TN)
+        return m >= COLUMNS_LEAST ? skip_columns_scratch(k) : 0;
+    return m >= ROWS_LEAST && k >= ROWS_LEAST_STEPS ? skip_rows_scratch(m, k) : 0;
+}
