@@ -17,8 +17,9 @@ enum { MAX_ROWS = 4096 };
 static const char usage_text[] =
     "usage: bench [--family all|gemm|elementwise|rows|sparse] [--isa scalar|avx2|avx512]\n"
     "             [--shape SHAPE]... [--kernel NAME] [--threads N,N...] [--buffers hot|cold|both]\n"
-    "             [--rounds N] [--seconds S] [--no-peers] [--out FOLDER]\n"
+    "             [--zeros PERCENT] [--rounds N] [--seconds S] [--no-peers] [--out FOLDER]\n"
     "Shapes: gemm MxNxK[nn|nt|tn], sparse the same without nt, elementwise N, rows ROWSxN.\n"
+    "--zeros are those of A in gemm: ReLU leaves about 50.\n"
     "--kernel takes a part of the name of elementwise and row kernels; --seconds are a row's.\n"
     "Default: everything this machine can run, on one thread and on all cores, hot and cold.\n";
 
@@ -103,6 +104,11 @@ static bool parse_option(const char *name, const char *value, bench_options *o, 
     if (strcmp(name, "--rounds") == 0) {
         const bool ok = pt_parse_u64(value, &number) && number >= 1 && number <= BENCH_MAX_ROUNDS;
         o->rounds = number;
+        return ok;
+    }
+    if (strcmp(name, "--zeros") == 0) {
+        const bool ok = pt_parse_u64(value, &number) && number <= 100;
+        o->zeros = number;
         return ok;
     }
     if (strcmp(name, "--buffers") == 0) {

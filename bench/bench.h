@@ -15,6 +15,7 @@ typedef struct bench_options {
     const char *kernel;           /* a part of the names of kernels, or NULL: all */
     size_t shapes, threads[BENCH_MAX_COUNTS], counts, rounds;
     double seconds; /* for a row, at most (but three rounds) */
+    size_t zeros;   /* percent of A in a gemm, at random places */
     bool hot, cold, peers;
 } bench_options;
 

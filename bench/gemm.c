@@ -64,6 +64,7 @@ typedef struct gemm {
     pt_shard_range shards;
     bench_peer peer[BENCH_MAX_PEERS];
     size_t peers, threads;
+    size_t zeros; /* percent of A */
 } gemm;
 
 static float *new_matrices(size_t floats) {
@@ -71,6 +72,16 @@ static float *new_matrices(size_t floats) {
     for (size_t i = 0; i < floats; i++)
         x[i] = (float)(i * 2654435761u % 1000) * 1e-3f - 0.5f;
     return x;
+}
+
+/* That percentage of x, at places that look random. */
+static void set_zeros(float *x, size_t floats, size_t percent) {
+    uint32_t state = 1;
+    for (size_t i = 0; i < floats; i++) {
+        state = state * 1664525u + 1013904223u; /* Knuth, TAOCP volume 2, 3.3.4 */
+        if ((state >> 8) % 100 < percent)
+            x[i] = 0;
+    }
 }
 
 static size_t make_operands(gemm *o, bool cold) {
@@ -83,6 +94,7 @@ static size_t make_operands(gemm *o, bool cold) {
     o->c_size = p->ldc * p->m;
     const size_t sets = bench_sets((o->a_size + o->b_size + o->c_size) * sizeof(float), cold);
     o->a = new_matrices(sets * o->a_size);
+    set_zeros(o->a, sets * o->a_size, o->zeros);
     o->b = new_matrices(sets * o->b_size);
     o->c = new_matrices(sets * o->c_size);
     for (size_t t = 0; t < o->threads; t++)
@@ -172,6 +184,10 @@ static void bench_shape(gemm *o, const bench_options *options, pt_isa isa, bool 
     snprintf(row.isa, sizeof row.isa, "%s", o->kernels->isa);
     snprintf(row.buffers, sizeof row.buffers, "%s", cold ? "cold" : "hot");
     snprintf(row.shape, sizeof row.shape, "%zux%zux%zu%s", p->m, p->n, p->k, form_names[p->form]);
+    if (o->zeros > 0) {
+        const size_t length = strlen(row.shape);
+        snprintf(row.shape + length, sizeof row.shape - length, " %zu%% 0", o->zeros);
+    }
     snprintf(row.cell[0].name, sizeof row.cell[0].name, "ptrain");
     x.sets = make_operands(o, cold);
     for (size_t v = 1; v < x.variants; v++) {
@@ -196,6 +212,7 @@ void bench_gemm(const bench_options *options, pt_isa isa, void (*emit)(const ben
     const bool own = options->shapes == 0;
     static gemm x;
     x.kernels = pt_kernels_get(isa);
+    x.zeros = options->zeros;
     if (options->peers && isa != PT_ISA_SCALAR)
         x.peers = bench_open_peers(isa, x.peer);
     for (size_t t = 0; t < options->counts; t++)

@@ -36,6 +36,7 @@ refused --isa neon
 refused --threads 1,0
 refused --rounds 0
 refused --buffers warm
+refused --zeros 101
 refused --speed 3
 refused --shape
 
@@ -54,6 +55,10 @@ assert all(r["peak"] > 0 and [c["name"] for c in r["results"]] == ["ptrain"] and
 svg = xml.dom.minidom.parse(sys.argv[1] + "/bench.svg")
 assert len(svg.getElementsByTagName("circle")) == len(rows) + 1  # and the key's
 EOF
+
+"$bench" --no-peers --threads 1 --rounds 1 --seconds 0 --buffers hot --family gemm --zeros 50 \
+    --shape 64x200x100nn --out "$folder/zeros" >"$folder/table" || fail "--zeros 50"
+grep -q '^64x200x100nn 50% 0 ' "$folder/table" || fail "a row of half zeros is not named so"
 
 # Every family, with peers where there are some; each kernel of the list has its rows.
 "$bench" --threads 1 --buffers hot --rounds 1 --seconds 0 --shape 17x5x64nn --shape 64x5x17tn \
