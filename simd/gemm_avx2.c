@@ -6,7 +6,6 @@
  *
  * Loop structure: gemm_blocked.c; register tiles: gemm_tile_body.h.
  */
-#include "simd/gemm_skip.h"
 #include "simd/kernels_internal.h"
 #include "simd/lanes_avx2.h"
 
@@ -60,55 +59,27 @@ static const pt_gemm_tiles tiles_avx2 = {
     .shallow = {NULL, shallow_1, shallow_2, shallow_3, shallow_4},
     .pack_transposed = pack_transposed,
     .pack_columns = pack_columns,
+    .skip = &pt_skip_avx2,
     TILE_LIST(ROWS_TILE) TILE_LIST(COLUMNS_TILE)};
 
 static size_t sgemm_scratch_avx2(pt_gemm_form form, size_t m, size_t n, size_t k) {
-    return max_size(pt_gemm_blocked_scratch(&tiles_avx2, form, m, n, k),
-                    pt_skip_scratch_avx2(form, m, n, k));
-}
-
-static void multiply_rows(bool transposed, size_t m, size_t n, size_t k, const float *a, size_t lda,
-                          const float *b, size_t ldb, const float *bias, float *c, size_t ldc,
-                          void *scratch) {
-    if (pt_skip_rows_fits_avx2(m, n, k) && pt_skip_pays_avx2(m, k, a, lda)) {
-        const pt_skip_rows product = {.transposed = transposed,
-                                      .m = m,
-                                      .n = n,
-                                      .k = k,
-                                      .end = k,
-                                      .a = a,
-                                      .lda = lda,
-                                      .b = b,
-                                      .ldb = ldb,
-                                      .bias = bias,
-                                      .c = c,
-                                      .ldc = ldc};
-        pt_skip_rows_avx2(&product, scratch);
-        return;
-    }
-    pt_gemm_blocked_rows(&tiles_avx2, transposed, m, n, k, a, lda, b, ldb, bias, c, ldc, scratch);
+    return pt_gemm_blocked_scratch(&tiles_avx2, form, m, n, k);
 }
 
 static void pt_sgemm_nn_avx2(size_t m, size_t n, size_t k, const float *a, size_t lda,
                              const float *b, size_t ldb, const float *bias, float *c, size_t ldc,
                              void *scratch) {
-    multiply_rows(false, m, n, k, a, lda, b, ldb, bias, c, ldc, scratch);
+    pt_gemm_blocked_rows(&tiles_avx2, false, m, n, k, a, lda, b, ldb, bias, c, ldc, scratch);
 }
 
 static void pt_sgemm_nt_avx2(size_t m, size_t n, size_t k, const float *a, size_t lda,
                              const float *b, size_t ldb, float *c, size_t ldc, void *scratch) {
-    multiply_rows(true, m, n, k, a, lda, b, ldb, NULL, c, ldc, scratch);
+    pt_gemm_blocked_rows(&tiles_avx2, true, m, n, k, a, lda, b, ldb, NULL, c, ldc, scratch);
 }
 
 static void pt_sgemm_tn_avx2(size_t m, size_t n, const pt_shards *shards, const float *a,
                              size_t lda, const float *b, size_t ldb, const float *rate, float *c,
                              size_t ldc, void *scratch) {
-    const size_t first = shards->row[0], rows = shards->row[shards->count] - first;
-    if (pt_skip_columns_fits_avx2(m, n, shards) &&
-        pt_skip_pays_avx2(rows, m, a + first * lda, lda)) {
-        pt_skip_columns_avx2(m, n, shards, a, lda, b, ldb, rate, c, ldc, scratch);
-        return;
-    }
     pt_gemm_blocked_columns(&tiles_avx2, m, n, shards, a, lda, b, ldb, rate, c, ldc, scratch);
 }
 

@@ -1,4 +1,5 @@
-/* gemm_blocked.c: the cache-blocked loops around the register tiles, for every instruction set.
+/* gemm_blocked.c: the cache-blocked loops around the register tiles, for every instruction set; and
+ * the choice of gemm_skip.h where enough of A is zero.
  *
  * The structure is that of GotoBLAS and BLIS (Goto and van de Geijn, "Anatomy of high-performance
  * matrix multiplication", TOMS 2008; Van Zee and van de Geijn, "BLIS", TOMS 2015), with the roles
@@ -74,8 +75,8 @@ static void pack_a(const pt_gemm_tiles *tiles, size_t m, size_t count, size_t k,
     }
 }
 
-size_t pt_gemm_blocked_scratch(const pt_gemm_tiles *tiles, pt_gemm_form form, size_t m, size_t n,
-                               size_t k) {
+static size_t tiles_scratch(const pt_gemm_tiles *tiles, pt_gemm_form form, size_t m, size_t n,
+                            size_t k) {
     size_t widest = PT_GEMM_MAX_VECTORS * tiles->lanes;
     size_t width = min_size(divide_up(n, tiles->lanes) * tiles->lanes, widest);
     if (form == PT_GEMM_TN) {
@@ -88,6 +89,11 @@ size_t pt_gemm_blocked_scratch(const pt_gemm_tiles *tiles, pt_gemm_form form, si
     size_t panel = min_size(min_size(k, longest) * width, max_panel_floats(tiles));
     size_t a = min_size(min_size(m, A_BLOCK_ROWS) * min_size(k, longest / 2), tiles->block_floats);
     return (2 * panel + a + PT_GEMM_LINE) * sizeof(float);
+}
+
+size_t pt_gemm_blocked_scratch(const pt_gemm_tiles *tiles, pt_gemm_form form, size_t m, size_t n,
+                               size_t k) {
+    return max_size(tiles_scratch(tiles, form, m, n, k), tiles->skip->scratch(form, m, n, k));
 }
 
 /* --- nn, nt --- */
@@ -185,6 +191,25 @@ void pt_gemm_blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m,
         return;
     if (!transposed && small_product(tiles, m, n, k, a, lda, b, ldb, bias, c, ldc))
         return;
+    if (n >= PT_SKIP_LEAST_COLUMNS && tiles->skip->rows_fit(m, n, k) &&
+        tiles->skip->pays(m, k, a, lda)) {
+        const pt_skip_product product = {
+            .transposed = transposed,
+            .m = m,
+            .n = n,
+            .k = k,
+            .end = k,
+            .a = a,
+            .lda = lda,
+            .b = b,
+            .ldb = ldb,
+            .bias = bias,
+            .c = c,
+            .ldc = ldc,
+        };
+        tiles->skip->rows(&product, scratch);
+        return;
+    }
     const size_t narrow = narrow_rest_transposed(tiles, m, n, k);
     n -= narrow;
     if (narrow > 0) {

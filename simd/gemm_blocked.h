@@ -11,6 +11,7 @@
 #ifndef PT_SIMD_GEMM_BLOCKED_H
 #define PT_SIMD_GEMM_BLOCKED_H
 
+#include "simd/gemm_skip.h"
 #include "simd/kernels.h"
 
 #include <stdbool.h>
@@ -117,6 +118,7 @@ typedef struct pt_gemm_tiles {
                             size_t width);
     /* out[l * rows + i] = a[l * lda + i] for i < rows, l < k */
     void (*pack_columns)(size_t rows, size_t k, const float *a, size_t lda, float *out);
+    const pt_skip *skip; /* where many elements of A are zero */
 } pt_gemm_tiles;
 
 /* The table's functions, given the tiles (see kernels.h). nn and nt are one loop nest: `transposed`

@@ -72,6 +72,11 @@ void pt_gemm_blocked_columns(const pt_gemm_tiles *tiles, size_t m, size_t n,
     const size_t first = shards->row[0], k = shards->row[shards->count] - first;
     const size_t lanes = tiles->lanes;
     const bool pack = k <= MAX_SHARD_PANEL_ROWS;
+    if (n >= PT_SKIP_LEAST_COLUMNS && tiles->skip->columns_fit(m, n, shards) &&
+        tiles->skip->pays(k, m, a + first * lda, lda)) {
+        tiles->skip->columns(m, n, shards, a, lda, b, ldb, rate, c, ldc, scratch);
+        return;
+    }
     a += first * lda;
     b += first * ldb;
     const size_t narrow = narrow_rest(tiles, m, n);

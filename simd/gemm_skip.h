@@ -9,8 +9,10 @@
 
 #include <stdbool.h>
 
+enum { PT_SKIP_LEAST_COLUMNS = 192 }; /* of B and C: fewer don't pay for listing A */
+
 /* nn, or nt where `transposed`: the arguments of sgemm_nn or sgemm_nt, or (a NULL) of sparse_nn. */
-typedef struct pt_skip_rows {
+typedef struct pt_skip_product {
     bool transposed;
     size_t m, n, k;
     size_t begin, end; /* of k, of bytes; 0 and k of floats */
@@ -24,22 +26,28 @@ typedef struct pt_skip_rows {
     const float *bias;
     float *c;
     size_t ldc;
-} pt_skip_rows;
+} pt_skip_product;
 
-/* Of each instruction set: whether a product of this shape can take these functions (tn: those of
- * sgemm_tn); whether enough of a matrix of floats is zero, by a sample of its rows; the products; and
- * bytes of scratch. */
-#define PT_DECLARE_SKIP(isa)                                                                       \
-    bool pt_skip_rows_fits_##isa(size_t m, size_t n, size_t k);                                    \
-    bool pt_skip_columns_fits_##isa(size_t m, size_t n, const pt_shards *shards);                  \
-    bool pt_skip_pays_##isa(size_t rows, size_t columns, const float *a, size_t lda);              \
-    void pt_skip_rows_##isa(const pt_skip_rows *product, void *scratch);                           \
-    void pt_skip_columns_##isa(size_t m, size_t n, const pt_shards *shards, const float *a,        \
-                               size_t lda, const float *b, size_t ldb, const float *rate,          \
-                               float *c, size_t ldc, void *scratch);                               \
-    size_t pt_skip_scratch_##isa(pt_gemm_form form, size_t m, size_t n, size_t k);
-PT_DECLARE_SKIP(avx2)
-PT_DECLARE_SKIP(avx512)
-#undef PT_DECLARE_SKIP
+/* How a form is cut for L1: vectors in the widest panel of B, bytes in a block of its rows. */
+typedef struct pt_skip_blocking {
+    size_t vectors, bytes;
+} pt_skip_blocking;
+
+/* Those of an instruction set. */
+typedef struct pt_skip {
+    /* Whether a product of this shape can be taken. */
+    bool (*rows_fit)(size_t m, size_t n, size_t k);
+    bool (*columns_fit)(size_t m, size_t n, const pt_shards *shards);
+    /* Whether enough of A [rows x columns] is zero, by a sample of its rows. */
+    bool (*pays)(size_t rows, size_t columns, const float *a, size_t lda);
+    void (*rows)(const pt_skip_product *product, void *scratch);
+    /* As sgemm_tn. */
+    void (*columns)(size_t m, size_t n, const pt_shards *shards, const float *a, size_t lda,
+                    const float *b, size_t ldb, const float *rate, float *c, size_t ldc,
+                    void *scratch);
+    size_t (*scratch)(pt_gemm_form form, size_t m, size_t n, size_t k); /* bytes */
+} pt_skip;
+
+extern const pt_skip pt_skip_avx2, pt_skip_avx512;
 
 #endif

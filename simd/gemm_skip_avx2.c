@@ -27,16 +27,11 @@ static inline size_t append_nonzero(vec x, size_t offset, size_t step, float *va
     return (size_t)_mm_popcnt_u32(lanes);
 }
 
-/* Widest panels, and bytes of B in a block of them. */
-typedef struct skip_blocking {
-    size_t vectors, bytes;
-} skip_blocking;
-
 /* L1 has 32 KB. Lists of pixels are shorter than those of activations, so that their blocks are
  * longer, even if not all of L1 is there for them. A block of columns is a mini-batch of 128. */
-static const skip_blocking FLOAT_ROWS = {.vectors = 12, .bytes = 24 << 10},
-                           BYTE_ROWS = {.vectors = 8, .bytes = 48 << 10},
-                           COLUMNS = {.vectors = 8, .bytes = 32 << 10};
+static const pt_skip_blocking FLOAT_ROWS = {.vectors = 12, .bytes = 24 << 10},
+                              BYTE_ROWS = {.vectors = 8, .bytes = 48 << 10},
+                              COLUMNS = {.vectors = 8, .bytes = 32 << 10};
 #define ROWS_WIDTHS(X)    X(6) X(7) X(8) X(9) X(10) X(11) X(12)
 #define COLUMNS_WIDTHS(X) X(6) X(7) X(8)
 
@@ -44,28 +39,9 @@ static const skip_blocking FLOAT_ROWS = {.vectors = 12, .bytes = 24 << 10},
 
 #include "simd/gemm_skip_columns_body.h"
 
-bool pt_skip_rows_fits_avx2(size_t m, size_t n, size_t k) {
-    return skip_rows_fits(m, n, k);
-}
-
-bool pt_skip_columns_fits_avx2(size_t m, size_t n, const pt_shards *shards) {
-    return skip_columns_fits(m, n, shards);
-}
-
-bool pt_skip_pays_avx2(size_t rows, size_t columns, const float *a, size_t lda) {
-    return skip_pays(rows, columns, a, lda);
-}
-
-void pt_skip_rows_avx2(const pt_skip_rows *product, void *scratch) {
-    skip_rows(product, scratch);
-}
-
-void pt_skip_columns_avx2(size_t m, size_t n, const pt_shards *shards, const float *a, size_t lda,
-                          const float *b, size_t ldb, const float *rate, float *c, size_t ldc,
-                          void *scratch) {
-    skip_columns(m, n, shards, a, lda, b, ldb, rate, c, ldc, scratch);
-}
-
-size_t pt_skip_scratch_avx2(pt_gemm_form form, size_t m, size_t n, size_t k) {
-    return skip_scratch(form, m, n, k);
-}
+const pt_skip pt_skip_avx2 = {.rows_fit = skip_rows_fit,
+                              .columns_fit = skip_columns_fit,
+                              .pays = skip_pays,
+                              .rows = skip_rows,
+                              .columns = skip_columns,
+                              .scratch = skip_scratch};

@@ -2,7 +2,7 @@
  * others; written once for every vector width. Included after lanes_avx2.h or lanes_avx512.h and
  *   load_transposed, pack_transposed   transpose_avx2.h, transpose_avx512.h
  *   FLOAT_ROWS, BYTE_ROWS, COLUMNS     how nn and nt of floats, nn of bytes, and tn are blocked
- *   ROWS_WIDTHS(X), COLUMNS_WIDTHS(X)  the vectors of panels there can be of SKIP_LEAST_COLUMNS
+ *   ROWS_WIDTHS(X), COLUMNS_WIDTHS(X)  the vectors of panels there can be of PT_SKIP_LEAST_COLUMNS
  *                                      columns or more
  *   count_nonzero_lanes(x)
  *   append_nonzero(x, offset, step, value, place)   of each lane i of x that is not zero: x[i] and
@@ -28,7 +28,6 @@
 enum {
     SKIP_VECTORS = 12,           /* widest panel of all */
     SKIP_PANEL_BYTES = 48 << 10, /* largest block of all */
-    SKIP_LEAST_COLUMNS = 192,    /* of B and C: fewer don't pay for the lists */
     SKIP_SAMPLE = 16,            /* rows of A that are looked at */
     SKIP_DENSITY = 60,           /* percent of A at most; else tiles are faster */
 };
@@ -60,11 +59,11 @@ static size_t list_bytes(size_t entries) {
 }
 
 /* The widest panel of n columns, in floats; and rows of B in a block of such panels. */
-static size_t skip_width(const skip_blocking *blocking, size_t n) {
+static size_t skip_width(const pt_skip_blocking *blocking, size_t n) {
     return panel_vectors(n, LANES, blocking->vectors) * LANES;
 }
 
-static size_t skip_block_rows(const skip_blocking *blocking, size_t width) {
+static size_t skip_block_rows(const pt_skip_blocking *blocking, size_t width) {
     assert(blocking->bytes <= SKIP_PANEL_BYTES);
     return blocking->bytes / (width * sizeof(float)) / LANES * LANES;
 }
@@ -105,8 +104,8 @@ enum {
     ROWS_ENTRIES = 128 << 10 /* .. the entries there is room for */
 };
 
-static bool skip_rows_fits(size_t m, size_t n, size_t k) {
-    return m >= ROWS_LEAST && n >= SKIP_LEAST_COLUMNS && ROWS_LEAST_STEPS <= k &&
+static bool skip_rows_fit(size_t m, size_t n, size_t k) {
+    return m >= ROWS_LEAST && n >= PT_SKIP_LEAST_COLUMNS && ROWS_LEAST_STEPS <= k &&
            k <= ROWS_MAX_STEPS;
 }
 
@@ -180,8 +179,9 @@ static const walk_rows_function walk_rows_functions[SKIP_VECTORS + 1] = {
     ROWS_WIDTHS(WALK_ROWS_ENTRY)};
 
 /* Rows i .. i+rows-1, steps l .. l+steps-1 of floats. Returns the end of the list. */
-static size_t list_float_rows(const pt_skip_rows *p, size_t i, size_t rows, size_t l, size_t steps,
-                              size_t width, const skip_list *list, uint32_t *start, size_t size) {
+static size_t list_float_rows(const pt_skip_product *p, size_t i, size_t rows, size_t l,
+                              size_t steps, size_t width, const skip_list *list, uint32_t *start,
+                              size_t size) {
     for (size_t r = 0; r < rows; r++) {
         const float *a = p->a + (i + r) * p->lda + l;
         start[r] = (uint32_t)size;
@@ -194,9 +194,9 @@ static size_t list_float_rows(const pt_skip_rows *p, size_t i, size_t rows, size
 }
 
 /* The same of bytes; seen: how many of each row's bytes come before l. */
-static size_t list_byte_rows(const pt_skip_rows *p, size_t i, size_t rows, size_t l, size_t steps,
-                             size_t width, const skip_list *list, uint32_t *start, size_t size,
-                             uint32_t *seen) {
+static size_t list_byte_rows(const pt_skip_product *p, size_t i, size_t rows, size_t l,
+                             size_t steps, size_t width, const skip_list *list, uint32_t *start,
+                             size_t size, uint32_t *seen) {
     for (size_t r = 0; r < rows; r++) {
         const pt_sparse_row *row = &p->row[i + r];
         const size_t count = count_bits(row->bitmap, l, l + steps);
@@ -213,7 +213,7 @@ static size_t list_byte_rows(const pt_skip_rows *p, size_t i, size_t rows, size_
 
 /* Rows i .. i+rows-1: the list of each block of `steps` of k; those of block x start at
  * start[x * (rows + 1)]. */
-static void list_rows(const pt_skip_rows *p, size_t i, size_t rows, size_t steps, size_t width,
+static void list_rows(const pt_skip_product *p, size_t i, size_t rows, size_t steps, size_t width,
                       const skip_list *list, uint32_t *start, uint32_t *seen) {
     size_t size = 0;
     for (size_t r = 0; r < rows && !p->a; r++)
@@ -242,8 +242,8 @@ static size_t skip_rows_scratch(size_t m, size_t k) {
            align_up((starts + rows) * sizeof(uint32_t));
 }
 
-static void skip_rows(const pt_skip_rows *p, void *scratch) {
-    const skip_blocking *blocking = p->a ? &FLOAT_ROWS : &BYTE_ROWS;
+static void skip_rows(const pt_skip_product *p, void *scratch) {
+    const pt_skip_blocking *blocking = p->a ? &FLOAT_ROWS : &BYTE_ROWS;
     const size_t width = skip_width(blocking, p->n), k = p->end - p->begin;
     assert(k > 0 && p->k <= ROWS_MAX_STEPS);
     const size_t most = skip_block_rows(blocking, width);

@@ -20,9 +20,9 @@ enum {
     LEVELS = PT_MAX_SHARD_DEPTH + 1,
 };
 
-static bool skip_columns_fits(size_t m, size_t n, const pt_shards *shards) {
+static bool skip_columns_fit(size_t m, size_t n, const pt_shards *shards) {
     const size_t k = shards->row[shards->count] - shards->row[0];
-    return m >= COLUMNS_LEAST && n >= SKIP_LEAST_COLUMNS && COLUMNS_LEAST_STEPS <= k &&
+    return m >= COLUMNS_LEAST && n >= PT_SKIP_LEAST_COLUMNS && COLUMNS_LEAST_STEPS <= k &&
            k <= COLUMNS_MAX_STEPS && k >= COLUMNS_LEAST_SHARD * shards->count;
 }
 
@@ -245,7 +245,7 @@ static void skip_columns(size_t m, size_t n, const pt_shards *shards, const floa
 
 /* Any shards of k rows. */
 static size_t skip_scratch(pt_gemm_form form, size_t m, size_t n, size_t k) {
-    if (n < SKIP_LEAST_COLUMNS)
+    if (n < PT_SKIP_LEAST_COLUMNS)
         return 0;
     if (form == PT_GEMM_TN)
         return m >= COLUMNS_LEAST ? skip_columns_scratch(k) : 0;

@@ -88,7 +88,7 @@ static void sparse_list_avx2(size_t n, const uint8_t *x, uint64_t *bitmap, uint1
 
 static size_t sparse_scratch_avx2(size_t rows, size_t n, size_t columns) {
     const size_t nn = sparse_nn_scratch(n, columns), tn = sparse_tn_scratch(rows, n, columns);
-    return max_size(max_size(nn, tn), pt_skip_scratch_avx2(PT_GEMM_NN, rows, n, columns));
+    return max_size(max_size(nn, tn), pt_skip_avx2.scratch(PT_GEMM_NN, rows, n, columns));
 }
 
 enum { WIDE_COLUMNS = 512, WIDE_ROWS = 64, WIDE_STEPS = 64 };
@@ -99,24 +99,24 @@ static void sparse_nn_avx2(size_t m, size_t n, size_t k, size_t begin, size_t en
                            const float *bias, float *c, size_t ldc, const pt_sparse_row *ahead,
                            void *scratch) {
     if (n < WIDE_COLUMNS || m < WIDE_ROWS || end - begin < WIDE_STEPS ||
-        !pt_skip_rows_fits_avx2(m, n, k)) {
+        !pt_skip_avx2.rows_fit(m, n, k)) {
         sparse_nn(m, n, k, begin, end, a, value, b, ldb, bias, c, ldc, ahead, scratch);
         return;
     }
-    const pt_skip_rows product = {.m = m,
-                                  .n = n,
-                                  .k = k,
-                                  .begin = begin,
-                                  .end = end,
-                                  .row = a,
-                                  .byte_value = value,
-                                  .ahead = ahead,
-                                  .b = b,
-                                  .ldb = ldb,
-                                  .bias = bias,
-                                  .c = c,
-                                  .ldc = ldc};
-    pt_skip_rows_avx2(&product, scratch);
+    const pt_skip_product product = {.m = m,
+                                     .n = n,
+                                     .k = k,
+                                     .begin = begin,
+                                     .end = end,
+                                     .row = a,
+                                     .byte_value = value,
+                                     .ahead = ahead,
+                                     .b = b,
+                                     .ldb = ldb,
+                                     .bias = bias,
+                                     .c = c,
+                                     .ldc = ldc};
+    pt_skip_avx2.rows(&product, scratch);
 }
 
 void pt_sparse_init_avx2(pt_kernels *kernels) {

@@ -25,19 +25,6 @@ static ALWAYS_INLINE void load_transposed(const float *b, size_t ldb, size_t n, 
     }
 }
 
-/* A panel of B transposed: panel[l][j] = b[j][l], zeros up to whole vectors. */
-static void pack_transposed(size_t n, size_t k, const float *b, size_t ldb, float *panel,
-                            size_t width) {
-    for (size_t j = 0; j < n; j += LANES) {
-        size_t rows = n - j < LANES ? n - j : LANES;
-        for (size_t l = 0; l < k; l += LANES) {
-            size_t columns = k - l < LANES ? k - l : LANES;
-            vec block[LANES];
-            load_transposed(b + j * ldb + l, ldb, rows, vec_first(columns), block);
-            UNROLL for (size_t u = 0; u < LANES; u++) if (u < columns)
-                vec_store(panel + (l + u) * width + j, block[u]);
-        }
-    }
-}
+#include "simd/pack_transposed.h"
 
 #endif

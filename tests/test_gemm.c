@@ -523,14 +523,14 @@ TEST(gemm, zeros_are_counted) {
         shard_plan plan;
         plan_even(&plan, 4, 0, 200);
         if (pt_isa_best() >= PT_ISA_AVX2) {
-            CHECK(pt_skip_pays_avx2(200, 300, a.data, 303) == (zeros >= 4));
-            CHECK(pt_skip_rows_fits_avx2(32, 192, 64) && !pt_skip_rows_fits_avx2(32, 191, 64));
-            CHECK(pt_skip_columns_fits_avx2(64, 192, &plan.shards));
+            CHECK(pt_skip_avx2.pays(200, 300, a.data, 303) == (zeros >= 4));
+            CHECK(pt_skip_avx2.rows_fit(32, 192, 64) && !pt_skip_avx2.rows_fit(32, 191, 64));
+            CHECK(pt_skip_avx2.columns_fit(64, 192, &plan.shards));
         }
         if (pt_isa_best() >= PT_ISA_AVX512) {
-            CHECK(pt_skip_pays_avx512(200, 300, a.data, 303) == (zeros >= 4));
-            CHECK(pt_skip_rows_fits_avx512(32, 192, 64));
-            CHECK(pt_skip_columns_fits_avx512(64, 192, &plan.shards));
+            CHECK(pt_skip_avx512.pays(200, 300, a.data, 303) == (zeros >= 4));
+            CHECK(pt_skip_avx512.rows_fit(32, 192, 64));
+            CHECK(pt_skip_avx512.columns_fit(64, 192, &plan.shards));
         }
     }
     matrix_free(&a);
