@@ -22,7 +22,7 @@ static inline size_t append_nonzero(vec x, size_t offset, size_t step, float *va
     return (size_t)_mm_popcnt_u32(lanes);
 }
 
-/* L1 has 32 KB or 48. */
+/* L1 has 32 KB or 48. Bytes have no caller here: sparse_nn_body.h is as wide as it is. */
 static const pt_skip_blocking FLOAT_ROWS = {.vectors = 8, .bytes = 32 << 10},
                               BYTE_ROWS = {.vectors = 8, .bytes = 32 << 10},
                               COLUMNS = {.vectors = 8, .bytes = 32 << 10};

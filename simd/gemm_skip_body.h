@@ -12,7 +12,7 @@
  * A row of C is a sum of rows of B, one for each nonzero element of the row of A. A dense tile uses
  * each load of B for several rows of C, which have their zeros in different places; here each FMA
  * loads its own B, so B must come from L1. As many rows of a panel of B as fit it are packed, and
- * all rows of C walk that block: 8 to 12 chains hide the 4 cycles of an FMA, and for each nonzero
+ * all rows of C walk that block: a chain a vector hides the 4 cycles of an FMA, and for each nonzero
  * element as many FMAs wait for as many loads of B and two of its list. Where half of A is zero that
  * is half the arithmetic at nearly the rate of tiles.
  *
@@ -28,7 +28,7 @@
 enum {
     SKIP_VECTORS = 12,           /* widest panel of all */
     SKIP_PANEL_BYTES = 48 << 10, /* largest block of all */
-    SKIP_SAMPLE = 16,            /* rows of A that are looked at */
+    SKIP_SAMPLE = 16,            /* rows of A that are looked at, at most */
     SKIP_DENSITY = 60,           /* percent of A at most; else tiles are faster */
 };
 
@@ -84,7 +84,7 @@ static ALWAYS_INLINE void add_entries(const skip_list *list, size_t from, size_t
 }
 
 static bool skip_pays(size_t rows, size_t columns, const float *a, size_t lda) {
-    const size_t step = max_size(rows / SKIP_SAMPLE, 1);
+    const size_t step = divide_up(rows, SKIP_SAMPLE);
     size_t looked = 0, nonzero = 0;
     for (size_t r = 0; r < rows; r += step) {
         for (size_t c = 0; c < columns; c += LANES)
@@ -132,13 +132,6 @@ static ALWAYS_INLINE void prefetch_share(const rows_block *w, size_t share, size
             __builtin_prefetch(w->next + r * w->next_ldb + x, 0, 2);
 }
 
-static ALWAYS_INLINE void prefetch_row_list(const pt_sparse_row *row) {
-    enum { LINES = 12 }; /* as sparse_nn_body.h */
-    UNROLL
-    for (size_t line = 0; line < LINES; line++)
-        __builtin_prefetch((const char *)row->bitmap + line * 64, 0, 2);
-}
-
 static ALWAYS_INLINE void walk_rows_block(const rows_block *w, size_t vectors) {
     const vec_mask last = vec_first(w->columns - (vectors - 1) * LANES);
     const size_t share = divide_up(w->next_rows, w->rows);
@@ -147,7 +140,7 @@ static ALWAYS_INLINE void walk_rows_block(const rows_block *w, size_t vectors) {
     for (size_t i = 0; i < w->rows; i++, c += w->ldc) {
         prefetch_share(w, share, i);
         if (w->ahead)
-            prefetch_row_list(&w->ahead[i]);
+            prefetch_list(&w->ahead[i]);
         const size_t from = w->start[i], to = w->start[i + 1];
         if (from == to && w->resume && !w->finish)
             continue;
@@ -216,8 +209,10 @@ static size_t list_byte_rows(const pt_skip_product *p, size_t i, size_t rows, si
 static void list_rows(const pt_skip_product *p, size_t i, size_t rows, size_t steps, size_t width,
                       const skip_list *list, uint32_t *start, uint32_t *seen) {
     size_t size = 0;
-    for (size_t r = 0; r < rows && !p->a; r++)
-        seen[r] = (uint32_t)count_bits(p->row[i + r].bitmap, 0, p->begin);
+    if (!p->a) {
+        for (size_t r = 0; r < rows; r++)
+            seen[r] = (uint32_t)count_bits(p->row[i + r].bitmap, 0, p->begin);
+    }
     for (size_t l = p->begin; l < p->end; l += steps, start += rows + 1) {
         const size_t here = min_size(steps, p->end - l);
         size = p->a ? list_float_rows(p, i, rows, l, here, width, list, start, size)
@@ -227,11 +222,11 @@ static void list_rows(const pt_skip_product *p, size_t i, size_t rows, size_t st
 
 /* Rows of C whose lists are made together. */
 static size_t rows_together(size_t m, size_t k) {
-    return min_size(m, ROWS_ENTRIES / k);
+    return divide_up(m, divide_up(m, min_size(m, ROWS_ENTRIES / k)));
 }
 
-/* Of any product of that shape: fewer steps mean more rows together, so the numbers of starts are
- * bounded one by one. */
+/* There are blocks * (rows together + 1) starts: at most k / least + 1 blocks of so many steps or more,
+ * and rows * k <= entries. Parts of k (bytes) and panels less wide have fewer blocks. */
 static size_t skip_rows_scratch(size_t m, size_t k) {
     k = min_size(k, ROWS_MAX_STEPS);
     const size_t entries = min_size(m * k, ROWS_ENTRIES);
@@ -245,7 +240,7 @@ static size_t skip_rows_scratch(size_t m, size_t k) {
 static void skip_rows(const pt_skip_product *p, void *scratch) {
     const pt_skip_blocking *blocking = p->a ? &FLOAT_ROWS : &BYTE_ROWS;
     const size_t width = skip_width(blocking, p->n), k = p->end - p->begin;
-    assert(k > 0 && p->k <= ROWS_MAX_STEPS);
+    assert(p->begin < p->end && p->end <= p->k && skip_rows_fit(p->m, p->n, p->k));
     const size_t most = skip_block_rows(blocking, width);
     const size_t steps = divide_up(divide_up(k, divide_up(k, most)), LANES) * LANES;
     const size_t together = rows_together(p->m, p->k);
@@ -255,6 +250,7 @@ static void skip_rows(const pt_skip_product *p, void *scratch) {
     const skip_list list = take_list(&room, together * p->k + LANES);
     uint32_t *start = (uint32_t *)(void *)room;
     uint32_t *seen = start + divide_up(k, steps) * (together + 1);
+    assert((char *)(seen + together) <= (char *)scratch + skip_rows_scratch(p->m, p->k));
     for (size_t i = 0; i < p->m; i += together) {
         const size_t rows = min_size(together, p->m - i);
         list_rows(p, i, rows, steps, width, &list, start, seen);
@@ -278,16 +274,17 @@ static void skip_rows(const pt_skip_product *p, void *scratch) {
                 const size_t next_steps = min_size(steps, p->end - next_l);
                 const size_t next_width =
                     next_j < p->n ? min_size(vectors * LANES, p->n - next_j) : 0;
-                if (p->transposed) {
+                if (p->transposed)
                     pack_transposed(columns, here, p->b + j * p->ldb + l, p->ldb, panel, width);
-                    w.next = p->b + next_j * p->ldb + next_l;
-                    w.next_rows = next_width;
-                    w.next_columns = next_steps;
-                } else {
+                else
                     pack_panel(here, columns, p->b + l * p->ldb + j, p->ldb, panel, width);
-                    w.next = p->b + next_l * p->ldb + next_j;
-                    w.next_rows = next_width > 0 ? next_steps : 0;
-                    w.next_columns = next_width;
+                w.next_rows = w.next_columns = 0;
+                if (next_width > 0) {
+                    const size_t row = p->transposed ? next_j : next_l;
+                    const size_t column = p->transposed ? next_l : next_j;
+                    w.next = p->b + row * p->ldb + column;
+                    w.next_rows = p->transposed ? next_width : next_steps;
+                    w.next_columns = p->transposed ? next_steps : next_width;
                 }
                 w.ahead = p->ahead && j == 0 && l == p->begin ? p->ahead + i : NULL;
                 w.resume = l > 0;

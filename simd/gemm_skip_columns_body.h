@@ -17,7 +17,7 @@ enum {
     COLUMNS_VECTORS = 8,        /* widest panel */
     GROUP_SEGMENTS = 16,        /* shards or parts of shards in a group, at most */
     MAX_GROUPS = 32, /* of COLUMNS_MAX_STEPS rows: 16 full ones of 64, and 5 of 16 segments */
-    LEVELS = PT_MAX_SHARD_DEPTH + 1,
+    LEVELS = PT_MAX_SHARD_DEPTH, /* sums kept, and a chain */
 };
 
 static bool skip_columns_fit(size_t m, size_t n, const pt_shards *shards) {
@@ -73,14 +73,14 @@ static size_t make_groups(const pt_shards *shards, size_t most, row_group *group
 typedef struct columns_block {
     size_t rows, columns;
     const row_group *group;
-    bool last; /* of the groups */
+    bool last_group;
     skip_list list;
     size_t apart;         /* entries from one row's list to the next */
     const uint16_t *size; /* [rows][GROUP_SEGMENTS]: entries up to each segment's end */
     const float *panel;
     float *kept; /* [LEVELS][kept_rows][width]: sums, then the chain that goes on */
     size_t kept_rows, width;
-    const float *rate; /* as sparse_tn */
+    const float *rate; /* as sgemm_tn */
     float *c;
     size_t ldc;
 } columns_block;
@@ -116,7 +116,7 @@ static ALWAYS_INLINE void walk_columns_row(const columns_block *w, size_t i, siz
         add_zero(vectors, acc);
         for (size_t merges = g->segment[s].merges; merges > 0; merges--)
             add_sums(vectors, stack[--depth], acc);
-        if (w->last && s + 1 == g->segments) {
+        if (w->last_group && s + 1 == g->segments) {
             apply_row(w->rate, vectors, last, acc, w->c + i * w->ldc);
             return;
         }
@@ -134,7 +134,7 @@ static ALWAYS_INLINE void walk_columns_row(const columns_block *w, size_t i, siz
 static ALWAYS_INLINE void walk_columns_block(const columns_block *w, size_t vectors) {
     const vec_mask last = vec_first(w->columns - (vectors - 1) * LANES);
     for (size_t i = 0; i < w->rows; i++) {
-        if (w->last && i + 1 < w->rows) {
+        if (w->last_group && i + 1 < w->rows) {
             for (size_t x = 0; x < w->columns; x += 64 / sizeof(float))
                 __builtin_prefetch(w->c + (i + 1) * w->ldc + x, 1, 3);
         }
@@ -178,20 +178,23 @@ static void list_columns(const float *a, size_t lda, const row_group *g, size_t 
 /* Columns of A whose lists are made together, for so many groups. */
 static size_t columns_together(size_t m, size_t groups, size_t apart) {
     const size_t fit = COLUMNS_ENTRIES / (groups * apart) / LANES * LANES;
-    return min_size(m, min_size(max_size(fit, COLUMNS_TOGETHER), COLUMNS_MOST));
+    const size_t most = min_size(max_size(fit, COLUMNS_TOGETHER), COLUMNS_MOST);
+    return divide_up(divide_up(m, divide_up(m, most)), LANES) * LANES;
 }
 
+/* Of any shards of k rows. */
 static size_t skip_columns_scratch(size_t k) {
     k = min_size(k, COLUMNS_MAX_STEPS);
     const size_t least = skip_block_rows(&COLUMNS, COLUMNS.vectors * LANES);
     const size_t most = skip_block_rows(&COLUMNS, divide_up(COLUMNS.vectors, 2) * LANES);
-    const size_t groups =
-        divide_up(k, least) + divide_up(k, COLUMNS_LEAST_SHARD * GROUP_SEGMENTS) + 2;
+    const size_t groups = divide_up(k, least) + divide_up(k, COLUMNS_LEAST_SHARD * GROUP_SEGMENTS);
     const size_t entries =
-        max_size(groups * COLUMNS_TOGETHER * (most + LANES), COLUMNS_ENTRIES) + LANES;
+        max_size((groups + 2) * COLUMNS_TOGETHER * (most + LANES), COLUMNS_ENTRIES) + LANES;
+    /* So few rows are one group, which keeps nothing. */
+    const size_t kept =
+        k <= least ? 0 : LEVELS * COLUMNS_MOST * COLUMNS.vectors * LANES * sizeof(float);
     return SKIP_PANEL_BYTES + list_bytes(entries) +
-           align_up(groups * COLUMNS_MOST * GROUP_SEGMENTS * sizeof(uint16_t)) +
-           LEVELS * COLUMNS_MOST * COLUMNS.vectors * LANES * sizeof(float);
+           align_up((groups + 2) * COLUMNS_MOST * GROUP_SEGMENTS * sizeof(uint16_t)) + kept;
 }
 
 static void skip_columns(size_t m, size_t n, const pt_shards *shards, const float *a, size_t lda,
@@ -208,6 +211,8 @@ static void skip_columns(size_t m, size_t n, const pt_shards *shards, const floa
     const skip_list list = take_list(&room, groups * together * apart + LANES);
     uint16_t *size = (uint16_t *)(void *)room;
     room += align_up(groups * together * GROUP_SEGMENTS * sizeof *size);
+    assert(room + (groups > 1 ? LEVELS * together * width * sizeof(float) : 0) <=
+           (char *)scratch + skip_columns_scratch(group[groups - 1].row + group[groups - 1].rows));
     a += shards->row[0] * lda;
     b += shards->row[0] * ldb;
     for (size_t i = 0; i < m; i += together) {
@@ -232,7 +237,7 @@ static void skip_columns(size_t m, size_t n, const pt_shards *shards, const floa
             for (size_t g = 0; g < groups; g++) {
                 pack_panel(group[g].rows, w.columns, b + group[g].row * ldb + j, ldb, panel, width);
                 w.group = &group[g];
-                w.last = g + 1 == groups;
+                w.last_group = g + 1 == groups;
                 w.list = list_from(&list, g * together * apart);
                 w.size = size + g * together * GROUP_SEGMENTS;
                 walk_columns_functions[vectors](&w);
@@ -248,6 +253,6 @@ static size_t skip_scratch(pt_gemm_form form, size_t m, size_t n, size_t k) {
     if (n < PT_SKIP_LEAST_COLUMNS)
         return 0;
     if (form == PT_GEMM_TN)
-        return m >= COLUMNS_LEAST ? skip_columns_scratch(k) : 0;
+        return m >= COLUMNS_LEAST && k >= COLUMNS_LEAST_STEPS ? skip_columns_scratch(k) : 0;
     return m >= ROWS_LEAST && k >= ROWS_LEAST_STEPS ? skip_rows_scratch(m, k) : 0;
 }

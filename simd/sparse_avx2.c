@@ -91,13 +91,15 @@ static size_t sparse_scratch_avx2(size_t rows, size_t n, size_t columns) {
     return max_size(max_size(nn, tn), pt_skip_avx2.scratch(PT_GEMM_NN, rows, n, columns));
 }
 
+/* From so many columns of B, rows and columns of A on, walking lists block by block of a packed B wins
+ * over rows that walk B where it lies. */
 enum { WIDE_COLUMNS = 512, WIDE_ROWS = 64, WIDE_STEPS = 64 };
 
-/* The panels of wide layers are walked in blocks of B that fit L1. */
 static void sparse_nn_avx2(size_t m, size_t n, size_t k, size_t begin, size_t end,
                            const pt_sparse_row *a, const float *value, const float *b, size_t ldb,
                            const float *bias, float *c, size_t ldc, const pt_sparse_row *ahead,
                            void *scratch) {
+    assert(begin <= end && end <= k);
     if (n < WIDE_COLUMNS || m < WIDE_ROWS || end - begin < WIDE_STEPS ||
         !pt_skip_avx2.rows_fit(m, n, k)) {
         sparse_nn(m, n, k, begin, end, a, value, b, ldb, bias, c, ldc, ahead, scratch);

@@ -59,13 +59,6 @@ static ALWAYS_INLINE void prefetch_next(const list_panel *p, size_t vectors, siz
     }
 }
 
-static ALWAYS_INLINE void prefetch_list(const pt_sparse_row *row) {
-    enum { LIST_LINES = 12 }; /* 784 bits, 220 columns and bytes: nine in ten of MNIST's rows */
-    UNROLL
-    for (size_t line = 0; line < LIST_LINES; line++)
-        __builtin_prefetch((const char *)row->bitmap + line * 64, 0, 2);
-}
-
 /* A row of C on its way: which, where the walk of its list stands, and its bytes left in the block. */
 typedef struct row_walk {
     size_t i;
@@ -94,11 +87,8 @@ static ALWAYS_INLINE row_walk start_row(const list_panel *p, size_t vectors, vec
 static ALWAYS_INLINE void finish_row(const list_panel *p, size_t vectors, vec_mask last,
                                      const row_walk *row, vec acc[]) {
     p->at[row->i] = row->at;
-    if (p->finish) {
-        UNROLL
-        for (size_t v = 0; v < vectors; v++)
-            acc[v] = vec_add(acc[v], vec_zero());
-    }
+    if (p->finish)
+        add_zero(vectors, acc);
     store_row(vectors, last, acc, p->c + row->i * p->ldc);
 }
 

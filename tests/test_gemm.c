@@ -6,7 +6,6 @@
 #include "harness.h"
 
 #include "0_base/philox.h"
-#include "simd/gemm_skip.h"
 #include "simd/kernels.h"
 
 #include <math.h>
@@ -462,7 +461,7 @@ TEST(gemm, zeros_are_skipped) {
     unsigned previous = enter();
     static const size_t shapes[][3] = {
         {32, 192, 64},  {33, 193, 65},    {64, 200, 100}, {100, 255, 129}, {70, 303, 257},
-        {35, 391, 700}, {300, 210, 1030}, {40, 200, 200}, {129, 600, 90},
+        {35, 391, 700}, {300, 210, 1030}, {40, 260, 200}, {129, 600, 90},  {33, 192, 4096},
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         for (size_t zeros = 4; zeros <= 8; zeros += 1 + i % 2) {
@@ -488,9 +487,9 @@ TEST(gemm, zeros_of_the_gradient_are_skipped) {
     unsigned previous = enter();
     static const struct {
         size_t m, n, k, shards;
-    } shapes[] = {{64, 192, 32, 1},  {65, 193, 33, 2},   {100, 200, 100, 4},
-                  {77, 303, 128, 4}, {300, 200, 128, 3}, {64, 390, 257, 1},
-                  {70, 200, 600, 2}, {64, 193, 700, 40}, {80, 210, 1024, 64}};
+    } shapes[] = {{64, 192, 32, 1},    {65, 193, 33, 2},   {100, 200, 100, 4}, {77, 303, 128, 4},
+                  {300, 200, 128, 3},  {64, 390, 257, 1},  {70, 200, 600, 2},  {64, 193, 700, 40},
+                  {80, 260, 1024, 64}, {257, 260, 128, 4}, {64, 192, 1040, 4}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         for (size_t zeros = 4; zeros <= 8; zeros += 2) {
             for (int even = 0; even < 2; even++) {
@@ -514,26 +513,44 @@ TEST(gemm, zeros_of_the_gradient_are_skipped) {
     pt_float_environment_leave(previous);
 }
 
-/* What the two tests above are of is taken by those kernels, and what has few zeros is not. */
-TEST(gemm, zeros_are_counted) {
-    unsigned previous = enter();
-    matrix a = matrix_new(200, 300, 303, 1);
-    for (size_t zeros = 1; zeros <= 8; zeros++) {
-        matrix_fill(&a, zeros);
-        shard_plan plan;
-        plan_even(&plan, 4, 0, 200);
-        if (pt_isa_best() >= PT_ISA_AVX2) {
-            CHECK(pt_skip_avx2.pays(200, 300, a.data, 303) == (zeros >= 4));
-            CHECK(pt_skip_avx2.rows_fit(32, 192, 64) && !pt_skip_avx2.rows_fit(32, 191, 64));
-            CHECK(pt_skip_avx2.columns_fit(64, 192, &plan.shards));
-        }
-        if (pt_isa_best() >= PT_ISA_AVX512) {
-            CHECK(pt_skip_avx512.pays(200, 300, a.data, 303) == (zeros >= 4));
-            CHECK(pt_skip_avx512.rows_fit(32, 192, 64));
-            CHECK(pt_skip_avx512.columns_fit(64, 192, &plan.shards));
-        }
-    }
+/* Whether column l of A (tn: row l) is skipped: it is all zeros, and what it meets is infinite. */
+static bool skips(const pt_kernels *kernels, pt_gemm_form form, size_t zeros) {
+    enum { M = 80, N = 200, K = 120, SKIPPED = 70 };
+    shard_plan plan;
+    plan_even(&plan, 2, 0, K);
+    const gemm_case g = {.form = form, .m = M, .n = N, .k = K, .shards = &plan.shards};
+    const bool tn = form == PT_GEMM_TN, nt = form == PT_GEMM_NT;
+    matrix a = matrix_new(tn ? K : M, tn ? M : K, tn ? M : K, 0);
+    matrix b = matrix_new(nt ? N : K, nt ? K : N, nt ? K : N, 0), c = matrix_new(M, N, N, 0);
+    const size_t size = kernels->sgemm_scratch(form, M, N, K) / sizeof(float) + 1;
+    matrix scratch = matrix_new(1, size, size, 0);
+    matrix_fill(&a, zeros);
+    matrix_fill(&b, 1);
+    for (size_t i = 0; i < M; i++)
+        a.data[tn ? SKIPPED * M + i : i * K + SKIPPED] = 0;
+    for (size_t j = 0; j < N; j++)
+        b.data[nt ? j * K + SKIPPED : SKIPPED * N + j] = INFINITY;
+    run(kernels, &g, &a, &b, NULL, &c, scratch.data);
+    bool finite = true;
+    for (size_t x = 0; x < (size_t)M * N; x++)
+        finite &= isfinite(c.data[x]);
     matrix_free(&a);
+    matrix_free(&b);
+    matrix_free(&c);
+    matrix_free(&scratch);
+    return finite;
+}
+
+/* Who has few zeros is not slowed down by lists, who has many is not multiplied by them. */
+TEST(gemm, zeros_decide) {
+    unsigned previous = enter();
+    for (int isa = PT_ISA_AVX2; isa < PT_ISA_COUNT; isa++) {
+        const pt_kernels *kernels = pt_kernels_get((pt_isa)isa);
+        for (int form = PT_GEMM_NN; form <= PT_GEMM_TN && kernels; form++)
+            for (size_t zeros = 1; zeros <= 8; zeros++)
+                CHECK_MSG(skips(kernels, (pt_gemm_form)form, zeros) == (zeros >= 4),
+                          "%s %s, %zu eighths", kernels->isa, form_names[form], zeros);
+    }
     pt_float_environment_leave(previous);
 }
 

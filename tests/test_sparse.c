@@ -374,6 +374,9 @@ TEST(sparse, forward_in_blocks) {
                                          .parts = parts,
                                          .bias = p % 2 == 0,
                                          .page_strides = parts == 2});
+    for (size_t parts = 0; parts <= 2; parts++) /* more rows than are listed together */
+        check_forward(&(sparse_case){
+            .m = 263, .n = 520, .k = 860, .percent = 19, .parts = parts, .bias = true});
     check_forward(
         &(sparse_case){.m = 1000, .n = 50, .k = 784, .percent = 19, .bias = true, .distinct = 100});
     check_forward(&(sparse_case){.m = 9, .n = 3, .k = 5000, .percent = 30});
@@ -510,7 +513,8 @@ TEST(sparse, lists) {
 }
 
 TEST(sparse, scratch_is_monotone_and_bounded) {
-    static const size_t sizes[] = {0, 1, 7, 16, 17, 63, 64, 65, 127, 256, 511, 784, 1024, 5000};
+    static const size_t sizes[] = {0,   1,   7,   16,  17,  31,  32,  63,   64,   65,
+                                   127, 191, 192, 256, 511, 512, 784, 1024, 4096, 5000};
     enum { SIZES = sizeof sizes / sizeof *sizes };
     for (int isa = PT_ISA_SCALAR; isa <= PT_ISA_COUNT; isa++) {
         const pt_kernels *kernels = variant(isa);
