@@ -30,8 +30,10 @@
         tile_rows(tile, r, c / LANES);                                                             \
     }                                                                                              \
     static void pt_sgemm_columns_##r##x##c##_avx2(const pt_gemm_tile *tile) {                      \
-        if (r == 6 && c == 16 && tile->a_packed && !tile->b)                                       \
-            main_tile_columns(tile);                                                               \
+        if (r == 6 && c == 16 && !tile->b && tile->a_packed)                                       \
+            main_tile_columns(tile, true);                                                         \
+        else if (r == 6 && c == 16 && !tile->b)                                                    \
+            main_tile_columns(tile, false);                                                        \
         else                                                                                       \
             tile_columns(tile, r, c / LANES);                                                      \
     }

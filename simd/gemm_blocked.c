@@ -152,6 +152,7 @@ static bool small_product(const pt_gemm_tiles *tiles, size_t m, size_t n, size_t
     const size_t single = single_tile_vectors(tiles, m, n);
     if (single > 0) {
         const pt_gemm_tile tile = {
+            .tiles = 1,
             .columns = n,
             .a = a,
             .lda = lda,

@@ -3,10 +3,12 @@
  *
  * A tile is a small block of C that lives in registers while it is computed: `rows` x
  * `vectors * lanes` accumulators. The tile functions know registers, masks and the numeric
- * contract; the blocked loops know caches. Words used throughout: panel   all of B's rows (or a
- * block of them) for the columns of one tile, packed so that a row of it is contiguous: [k][vectors
- * * lanes], zeros beyond the last column block   a range of k, or of rows of A, chosen to fit a
- * cache
+ * contract; the blocked loops know caches. Words used throughout:
+ *
+ *     panel    all of B's rows (or a block of them) for the columns of one tile, packed so that a
+ *              row of it is contiguous: [k][vectors * lanes], zeros beyond the last column
+ *     block    a range of k, or of rows of A, chosen to fit a cache
+ *     run      tiles of the same height, one below the other, that one call computes
  */
 #ifndef PT_SIMD_GEMM_BLOCKED_H
 #define PT_SIMD_GEMM_BLOCKED_H
@@ -25,8 +27,9 @@ enum {
     PT_GEMM_SHALLOW = 4, /* the most steps of k that are computed without tiles */
 };
 
-/* What one call of a tile function computes. */
+/* A run: what is said of a tile is of its first, the next begin where that ends. */
 typedef struct pt_gemm_tile {
+    size_t tiles;
     size_t columns; /* valid columns: (vectors - 1) * lanes + 1 .. vectors * lanes */
     const float *a; /* rows form: element (i, l) at a[i * lda + l]; columns form: a[l * lda + i] */
     size_t lda;
@@ -40,13 +43,15 @@ typedef struct pt_gemm_tile {
     size_t ldb;
     float *panel; /* written while b is read if not NULL; read if b is NULL */
 
-    /* While it computes, a tile that reads a packed panel copies rows of the next panel, of as many
+    /* While they compute, tiles that read a packed panel copy rows of the next panel, of as many
      * vectors, from next_b (with stride ldb) to next_panel: one every PT_GEMM_STEPS of k. */
     const float *next_b;
     float *next_panel;
-    size_t next_rows, next_columns;
+    size_t next_rows, next_share; /* of the whole run; of a tile, at most */
+    size_t next_columns;
 
-    const float *next_c; /* the next tile's C, to be prefetched; any address is harmless; or NULL */
+    /* rows form only: the C of the tile after this run. NULL: prefetch no tile's C. */
+    const float *next_c;
 
     /* rows form only: two lines of the next panel are prefetched every PT_GEMM_STEPS of k, at
      * `prefetch`, which then moves on by its stride, and `second` floats after that. Any address is
@@ -60,8 +65,6 @@ typedef struct pt_gemm_tile {
     bool resume;       /* go on from C, as an earlier block of k left it */
     bool finish;       /* the chain ends here: add +0.0f */
 
-    /* columns form only: where, after the step's row of A, the next tile's is, to be prefetched */
-    size_t a_ahead;
     /* columns form only: all of k, in shards; a and b point at the first shard's first row */
     const pt_shards *shards;
     const float *rate; /* NULL: C = sum; else C = fma(*rate, sum, C) */
@@ -79,7 +82,7 @@ typedef struct pt_gemm_narrow {
     size_t ldc;
 } pt_gemm_narrow;
 
-/* A product of 1 .. PT_GEMM_SHALLOW steps of k. */
+/* A product of 1 .. PT_GEMM_SHALLOW steps of k, with n >= lanes. */
 typedef struct pt_gemm_shallow {
     size_t m, n;
     const float *a;

@@ -43,6 +43,7 @@ static void narrow_columns(const pt_gemm_tiles *tiles, size_t m, size_t n, const
     for (size_t i = 0; i < m; i += widest * tiles->lanes) {
         const size_t rows = min_size(widest * tiles->lanes, m - i);
         const pt_gemm_tile tile = {
+            .tiles = 1,
             .columns = rows,
             .next_columns = rows,
             .a = b,

@@ -18,114 +18,135 @@ enum { MAIN_ACCUMULATORS = 12 }; /* row i in 2i and 2i + 1 */
 
 typedef struct main_walk {
     const float *a, *b; /* of the next step: A[l][6], B[l][16] */
+    size_t a_step;      /* strided: bytes from one row of A to the next */
     panel_copy copy;
 } main_walk;
+
+/* A is packed, or lies in rows of the matrix (strided). Then the next tile's part of a row is asked for
+ * on the way. MAIN_A: A[u][i]; MAIN_A_ROW: after each step; MAIN_A_ROWS: after so many. */
+#define MAIN_A_packed(u, i)       "24*" #u "+4*" #i "(%[a])"
+#define MAIN_A_ROW_packed         ""
+#define MAIN_A_ROWS_packed(steps) "add $24*" #steps ", %[a]\n\t"
+#define MAIN_A_strided(u, i)      "4*" #i "(%[a])"
+#define MAIN_A_ROW_strided                                                                         \
+    "prefetcht0 44(%[a])\n\t"                                                                      \
+    "add %[a_step], %[a]\n\t"
+#define MAIN_A_ROWS_strided(steps) ""
 
 /* Step u of k from %[a] and %[b]: row i of the tile adds A[u][i] * B[u]. B[u] is in ymm14 and ymm15. */
 #define MAIN_B(u)                                                                                  \
     "vmovups 64*" #u "(%[b]), %%ymm14\n\t"                                                         \
     "vmovups 64*" #u "+32(%[b]), %%ymm15\n\t"
-#define MAIN_ROW(u, i, left, right)                                                                \
-    "vbroadcastss 24*" #u "+4*" #i "(%[a]), %%ymm13\n\t"                                           \
-    "vfmadd231ps %%ymm14, %%ymm13, %[" #left "]\n\t"                                               \
-    "vfmadd231ps %%ymm15, %%ymm13, %[" #right "]\n\t"
-#define MAIN_STEP(u)                                                                               \
+#define MAIN_ROW(form, u, i, left, right)                                                          \
+    "vbroadcastss " MAIN_A_##form(u, i) ", %%ymm13\n\t"                                            \
+                                        "vfmadd231ps %%ymm14, %%ymm13, %[" #left "]\n\t"           \
+                                        "vfmadd231ps %%ymm15, %%ymm13, %[" #right "]\n\t"
+#define MAIN_STEP(form, u)                                                                         \
     MAIN_B(u)                                                                                      \
-    MAIN_ROW(u, 0, c0, c1)                                                                         \
-    MAIN_ROW(u, 1, c2, c3)                                                                         \
-    MAIN_ROW(u, 2, c4, c5)                                                                         \
-    MAIN_ROW(u, 3, c6, c7)                                                                         \
-    MAIN_ROW(u, 4, c8, c9)                                                                         \
-    MAIN_ROW(u, 5, c10, c11)
+    MAIN_ROW(form, u, 0, c0, c1)                                                                   \
+    MAIN_ROW(form, u, 1, c2, c3)                                                                   \
+    MAIN_ROW(form, u, 2, c4, c5)                                                                   \
+    MAIN_ROW(form, u, 3, c6, c7)                                                                   \
+    MAIN_ROW(form, u, 4, c8, c9)                                                                   \
+    MAIN_ROW(form, u, 5, c10, c11) MAIN_A_ROW_##form
+#define MAIN_STEPS_1(form) MAIN_STEP(form, 0)
+#define MAIN_STEPS_3(form) MAIN_STEP(form, 0) MAIN_STEP(form, 1) MAIN_STEP(form, 2)
+#define MAIN_STEPS_4(form) MAIN_STEPS_3(form) MAIN_STEP(form, 3)
+/* The first step of a shard. The sums of the one before go to `before`. */
+#define MAIN_SAVE(b, c, offset)                                                                    \
+    "vaddps %[zero], %[" #c "], %[" #c "]\n\t"                                                     \
+    "vmovaps %[" #c "], " #offset "(%[before])\n\t"                                                \
+    "vmulps %%" #b ", %%ymm13, %[" #c "]\n\t"
+#define MAIN_FIRST_ROW(form, i, left, right)                                                       \
+    "vbroadcastss " MAIN_A_##form(0, i) ", %%ymm13\n\t" MAIN_SAVE(ymm14, left, 64 * i)             \
+        MAIN_SAVE(ymm15, right, 64 * i + 32)
+#define MAIN_FIRST(form)                                                                           \
+    MAIN_B(0)                                                                                      \
+    MAIN_FIRST_ROW(form, 0, c0, c1)                                                                \
+    MAIN_FIRST_ROW(form, 1, c2, c3)                                                                \
+    MAIN_FIRST_ROW(form, 2, c4, c5)                                                                \
+    MAIN_FIRST_ROW(form, 3, c6, c7)                                                                \
+    MAIN_FIRST_ROW(form, 4, c8, c9)                                                                \
+    MAIN_FIRST_ROW(form, 5, c10, c11) MAIN_A_ROW_##form
+
 #define MAIN_SUMS(acc)                                                                             \
     [c0] "+x"(acc[0]), [c1] "+x"(acc[1]), [c2] "+x"(acc[2]), [c3] "+x"(acc[3]), [c4] "+x"(acc[4]), \
         [c5] "+x"(acc[5]), [c6] "+x"(acc[6]), [c7] "+x"(acc[7]), [c8] "+x"(acc[8]),                \
         [c9] "+x"(acc[9]), [c10] "+x"(acc[10]), [c11] "+x"(acc[11])
-#define MAIN_CLOBBERS "memory", "xmm13", "xmm14", "xmm15"
+#define MAIN_CLOBBERS "memory", "cc", "xmm13", "xmm14", "xmm15"
 
-/* The first step of a shard. The sums of the one before go to `before`. */
-#define MAIN_SAVE(i, b, c, offset)                                                                 \
-    "vaddps %[zero], %[" #c "], %[" #c "]\n\t"                                                     \
-    "vmovaps %[" #c "], " #offset "(%[before])\n\t"                                                \
-    "vmulps %%" #b ", %%ymm13, %[" #c "]\n\t"
-#define MAIN_FIRST_ROW(i, left, right)                                                             \
-    "vbroadcastss 4*" #i "(%[a]), %%ymm13\n\t" MAIN_SAVE(i, ymm14, left, 64 * i)                   \
-        MAIN_SAVE(i, ymm15, right, 64 * i + 32)
-static ALWAYS_INLINE void main_first_step(main_walk *walk, vec before[], vec acc[]) {
-    __asm__ volatile(
-        MAIN_B(0) MAIN_FIRST_ROW(0, c0, c1) MAIN_FIRST_ROW(1, c2, c3) MAIN_FIRST_ROW(2, c4, c5)
-            MAIN_FIRST_ROW(3, c6, c7) MAIN_FIRST_ROW(4, c8, c9) MAIN_FIRST_ROW(5, c10, c11)
-        : MAIN_SUMS(acc)
-        : [zero] "x"(vec_zero()), [before] "r"(before), [a] "r"(walk->a), [b] "r"(walk->b)
-        : MAIN_CLOBBERS);
-    walk->a += 6;
-    walk->b += 16;
-}
-
-/* `count` >= 1 times so many more. */
-#define DEFINE_MAIN_STEPS(name, steps, text)                                                       \
-    static ALWAYS_INLINE void name(main_walk *walk, size_t count, vec acc[]) {                     \
-        __asm__ volatile(                                                                          \
-            ".p2align 5\n"                                                                         \
-            "1:\n\t" text "add $24*" #steps ", %[a]\n\t"                                           \
-            "add $64*" #steps ", %[b]\n\t"                                                         \
-            "dec %[count]\n\t"                                                                     \
-            "jne 1b"                                                                               \
-            : MAIN_SUMS(acc), [a] "+r"(walk->a), [b] "+r"(walk->b), [count] "+r"(count)            \
-            :                                                                                      \
-            : MAIN_CLOBBERS, "cc");                                                                \
+/* One step, the first of a shard; three, so that of shards of 4n rows none is left over; four, beside
+ * which a row of the next panel is copied; `count` >= 1 times four or one. (An asm has at most 30
+ * operands, the sums count twice.) */
+#define DEFINE_MAIN(form)                                                                          \
+    static ALWAYS_INLINE void main_first_##form(main_walk *walk, vec before[], vec acc[]) {        \
+        __asm__ volatile(MAIN_FIRST(form) MAIN_A_ROWS_##form(1)                                    \
+                         : MAIN_SUMS(acc), [a] "+r"(walk->a)                                       \
+                         : [b] "r"(walk->b), [a_step] "r"(walk->a_step), [zero] "x"(vec_zero()),   \
+                           [before] "r"(before)                                                    \
+                         : MAIN_CLOBBERS);                                                         \
+        walk->b += 16;                                                                             \
+    }                                                                                              \
+    DEFINE_MAIN_STEPS(form, 3)                                                                     \
+    DEFINE_MAIN_STEPS(form, 4)                                                                     \
+    DEFINE_MAIN_LOOP(form, 4)                                                                      \
+    DEFINE_MAIN_LOOP(form, 1)
+#define DEFINE_MAIN_STEPS(form, steps)                                                             \
+    static ALWAYS_INLINE void main_##steps##_##form(main_walk *walk, vec acc[]) {                  \
+        __asm__ volatile(MAIN_STEPS_##steps(form) MAIN_A_ROWS_##form(steps)                        \
+                         : MAIN_SUMS(acc), [a] "+r"(walk->a)                                       \
+                         : [b] "r"(walk->b), [a_step] "r"(walk->a_step)                            \
+                         : MAIN_CLOBBERS);                                                         \
+        walk->b += (steps)*16;                                                                     \
     }
-DEFINE_MAIN_STEPS(main_steps_by_one, 1, MAIN_STEP(0))
-DEFINE_MAIN_STEPS(main_steps_by_four, 4, MAIN_STEP(0) MAIN_STEP(1) MAIN_STEP(2) MAIN_STEP(3))
+#define DEFINE_MAIN_LOOP(form, steps)                                                              \
+    static ALWAYS_INLINE void main_by_##steps##_##form(main_walk *walk, size_t count, vec acc[]) { \
+        __asm__ volatile(".p2align 5\n"                                                            \
+                         "1:\n\t" MAIN_STEPS_##steps(form)                                         \
+                             MAIN_A_ROWS_##form(steps) "add $64*" #steps ", %[b]\n\t"              \
+                                                       "cmp %[end], %[b]\n\t"                      \
+                                                       "jne 1b"                                    \
+                         : MAIN_SUMS(acc), [a] "+r"(walk->a), [b] "+r"(walk->b)                    \
+                         : [end] "r"(walk->b + (steps)*16 * count), [a_step] "r"(walk->a_step)     \
+                         : MAIN_CLOBBERS);                                                         \
+    }
+DEFINE_MAIN(packed)
+DEFINE_MAIN(strided)
 
-static ALWAYS_INLINE void main_three_steps(main_walk *walk, vec acc[]) {
-    __asm__ volatile(MAIN_STEP(0) MAIN_STEP(1) MAIN_STEP(2)
-                     : MAIN_SUMS(acc)
-                     : [a] "r"(walk->a), [b] "r"(walk->b)
-                     : MAIN_CLOBBERS);
-    walk->a += 3 * 6;
-    walk->b += 3 * 16;
-}
-
-/* Four more, beside which a row of the next panel is copied. */
-static ALWAYS_INLINE void main_steps_and_copy(main_walk *walk, vec acc[]) {
-    copy_row(&walk->copy, 2);
-    __asm__ volatile(MAIN_STEP(0) MAIN_STEP(1) MAIN_STEP(2) MAIN_STEP(3)
-                     : MAIN_SUMS(acc)
-                     : [a] "r"(walk->a), [b] "r"(walk->b)
-                     : MAIN_CLOBBERS);
-    walk->a += 4 * 6;
-    walk->b += 4 * 16;
-}
+#define MAIN(steps, packed, ...)                                                                   \
+    ((packed) ? main_##steps##_packed(__VA_ARGS__) : main_##steps##_strided(__VA_ARGS__))
 
 /* k more rows of a shard. */
-static ALWAYS_INLINE void main_more_steps(main_walk *walk, size_t k, vec acc[]) {
-    if (k >= 3) { /* with the first, four: of shards of 4n rows none is left over */
-        main_three_steps(walk, acc);
+static ALWAYS_INLINE void main_more_steps(main_walk *walk, bool packed, size_t k, vec acc[]) {
+    if (k >= 3) {
+        MAIN(3, packed, walk, acc);
         k -= 3;
     }
-    for (; k >= 4 && walk->copy.rows > 0; k -= 4)
-        main_steps_and_copy(walk, acc);
+    for (; k >= 4 && walk->copy.rows > 0; k -= 4) {
+        copy_row(&walk->copy, 2);
+        MAIN(4, packed, walk, acc);
+    }
     if (k >= 4)
-        main_steps_by_four(walk, k / 4, acc);
+        MAIN(by_4, packed, walk, k / 4, acc);
     if (k % 4 > 0)
-        main_steps_by_one(walk, k % 4, acc);
+        MAIN(by_1, packed, walk, k % 4, acc);
 }
 
-/* All shards and their tree, as tile_columns does it. */
-static ALWAYS_INLINE void main_tile_columns(const pt_gemm_tile *tile) {
-    vec stack[PT_MAX_SHARD_DEPTH][MAIN_ACCUMULATORS], acc[MAIN_ACCUMULATORS];
+/* All shards and their tree, as all_shards does it. */
+static ALWAYS_INLINE void main_all_shards(const pt_shards *shards, main_walk *walk, bool packed,
+                                          const float *c, size_t ldc, vec acc[]) {
+    vec stack[PT_MAX_SHARD_DEPTH][MAIN_ACCUMULATORS];
     size_t depth = 0; /* sums that wait on the stack */
-    prefetch_c(tile, tile->c, 6, 2);
-    main_walk walk = {.a = tile->a_packed, .b = tile->panel, .copy = start_copy(tile, 2)};
     UNROLL for (size_t x = 0; x < MAIN_ACCUMULATORS; x++) {
         acc[x] = vec_zero();
     }
-    for (size_t s = 0; s < tile->shards->count; s++) {
-        const size_t k = tile->shards->row[s + 1] - tile->shards->row[s];
+    for (size_t s = 0; s < shards->count; s++) {
+        const size_t k = shards->row[s + 1] - shards->row[s];
         assert(depth < PT_MAX_SHARD_DEPTH);
+        if (s == prefetch_c_at(shards))
+            prefetch_c(c, ldc, 6, 2);
         if (k > 0) {
-            main_first_step(&walk, stack[depth], acc);
+            MAIN(first, packed, walk, stack[depth], acc);
         } else {
             UNROLL for (size_t x = 0; x < MAIN_ACCUMULATORS; x++) {
                 stack[depth][x] = vec_add(acc[x], vec_zero());
@@ -133,7 +154,7 @@ static ALWAYS_INLINE void main_tile_columns(const pt_gemm_tile *tile) {
             }
         }
         if (s > 0) { /* the sums of the one before are there now */
-            for (size_t merges = tile->shards->merges[s - 1]; merges > 0; merges--, depth--) {
+            for (size_t merges = shards->merges[s - 1]; merges > 0; merges--, depth--) {
                 vec *lower = stack[depth - 1];
                 for (size_t x = 0; x < MAIN_ACCUMULATORS; x++)
                     lower[x] = vec_add(lower[x], lower[MAIN_ACCUMULATORS + x]);
@@ -141,7 +162,7 @@ static ALWAYS_INLINE void main_tile_columns(const pt_gemm_tile *tile) {
             depth++;
         }
         if (k > 1)
-            main_more_steps(&walk, k - 1, acc);
+            main_more_steps(walk, packed, k - 1, acc);
     }
     UNROLL for (size_t x = 0; x < MAIN_ACCUMULATORS; x++) {
         acc[x] = vec_add(acc[x], vec_zero());
@@ -151,7 +172,23 @@ static ALWAYS_INLINE void main_tile_columns(const pt_gemm_tile *tile) {
             acc[x] = vec_add(stack[d - 1][x], acc[x]);
         }
     }
-    finish_columns(tile, 6, 2, vec_first(tile->columns - LANES), acc);
+}
+
+static ALWAYS_INLINE void main_tile_columns(const pt_gemm_tile *run, bool packed) {
+    const vec_mask last = vec_first(run->columns - LANES);
+    const float *a = packed ? run->a_packed : run->a;
+    float *c = run->c;
+    main_walk walk = {.a_step = run->lda * sizeof(float), .copy = start_copy(run, 2)};
+    for (size_t left = run->tiles; left > 0; left--) {
+        vec acc[MAIN_ACCUMULATORS];
+        walk.a = a;
+        walk.b = run->panel;
+        share_copy(&walk.copy, run->next_share);
+        main_all_shards(run->shards, &walk, packed, c, run->ldc, acc);
+        finish_columns(run->rate, c, run->ldc, 6, 2, last, acc);
+        a = packed ? walk.a : a + 6;
+        c += 6 * run->ldc;
+    }
 }
 
 #endif

@@ -68,36 +68,37 @@ static inline void share_prefetch(const panel_walk *walk, size_t t, pt_gemm_tile
 }
 
 /* `a_step`: floats from one row of the tile's A to the next. */
-static inline void walk_panel(const panel_walk *walk, size_t a_step, pt_gemm_tile *tile) {
+static inline void walk_panel(const panel_walk *walk, size_t a_step, pt_gemm_tile *run) {
     assert(walk->count > 0);
     const size_t base = walk->m / walk->count, taller = walk->m % walk->count;
     const size_t width = walk->vectors * walk->tiles->lanes;
     /* The first tile copies nothing if it packs its own panel. */
-    const size_t copying = walk->count - (tile->b ? 1 : 0);
-    const size_t share = walk->next_rows > 0 ? divide_up(walk->next_rows, copying) : 0;
+    const bool packs = run->b && run->panel;
+    const size_t share =
+        walk->next_rows > 0 ? divide_up(walk->next_rows, walk->count - (run->b ? 1 : 0)) : 0;
     size_t left = walk->next_rows;
-    const float *a = tile->a;
-    const float *a_packed = walk->a_packed;
-    for (size_t t = 0; t < walk->count; t++) {
+    run->a_packed = walk->a_packed;
+    for (size_t t = 0; t < walk->count; t += run->tiles) {
         const size_t rows = base + (t < taller);
-        tile->a = a;
-        tile->a_packed = a_packed;
-        if (a_packed)
-            a_packed += rows * walk->k;
-        tile->a_ahead = a_packed ? 0 : 2 * rows - 1;
-        a += rows * a_step;
-        tile->next_rows = tile->b ? 0 : min_size(share, left);
+        const bool alone = (t == 0 && packs) || t < walk->lines;
+        run->tiles = alone ? 1 : (t < taller ? taller : walk->count) - t;
+        const size_t all = run->tiles * rows;
+        run->next_share = run->b ? 0 : share;
+        run->next_rows = run->b ? 0 : min_size(share * run->tiles, left);
         if (walk->next_c)
-            tile->next_c = t + 1 < walk->count ? tile->c + rows * tile->ldc : walk->next_c;
-        share_prefetch(walk, t, tile);
-        walk->functions[rows](tile);
-        if (tile->panel)
-            tile->b = NULL; /* packed by now */
-        tile->c += rows * tile->ldc;
-        if (tile->next_rows > 0) {
-            tile->next_b += tile->next_rows * tile->ldb;
-            tile->next_panel += tile->next_rows * width;
-            left -= tile->next_rows;
+            run->next_c = t + run->tiles < walk->count ? run->c + all * run->ldc : walk->next_c;
+        share_prefetch(walk, t, run);
+        walk->functions[rows](run);
+        if (run->panel)
+            run->b = NULL; /* packed by now */
+        run->a += all * a_step;
+        if (run->a_packed)
+            run->a_packed += all * walk->k;
+        run->c += all * run->ldc;
+        if (run->next_rows > 0) {
+            run->next_b += run->next_rows * run->ldb;
+            run->next_panel += run->next_rows * width;
+            left -= run->next_rows;
         }
     }
 }

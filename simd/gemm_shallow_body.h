@@ -1,61 +1,60 @@
 /* gemm_shallow_body.h: products of very few steps of k (nn), written once for every vector width.
  *
  * With one to four steps a register tile is over before it has begun: what it costs to start one is
- * more than its arithmetic. So two rows of C are walked from left to right, their elements of A held
- * in registers, and each vector of C is done at once. One chain an element, as everywhere.
+ * more than its arithmetic. So two or four rows of C are walked from left to right, their elements of
+ * A held in registers, and each vector of C is done at once. One chain an element, as everywhere. If
+ * the last columns don't fill a vector, the one that ends with them computes some a second time.
  */
-static ALWAYS_INLINE void shallow_vectors(size_t rows, size_t k, const pt_gemm_shallow *x, size_t j,
-                                          bool part, vec_mask last, const vec a[], float *c) {
-    vec acc[2];
+
+/* A vector of columns of `rows` rows. */
+static ALWAYS_INLINE void shallow_vectors(size_t rows, size_t k, const float *b, size_t ldb,
+                                          const float *bias, const vec a[], float *c, size_t ldc) {
+    vec acc[4];
     UNROLL for (size_t i = 0; i < rows; i++) {
-        acc[i] = !x->bias ? vec_zero()
-                 : part   ? vec_load_masked(last, x->bias + j)
-                          : vec_load(x->bias + j);
+        acc[i] = bias ? vec_load(bias) : vec_zero();
     }
     UNROLL for (size_t l = 0; l < k; l++) {
-        const float *row = x->b + l * x->ldb + j;
-        const vec b = part ? vec_load_masked(last, row) : vec_load(row);
+        const vec x = vec_load(b + l * ldb);
         UNROLL for (size_t i = 0; i < rows; i++) {
-            acc[i] = vec_fma(a[i * k + l], b, acc[i]);
+            acc[i] = vec_fma(a[i * k + l], x, acc[i]);
         }
     }
     UNROLL for (size_t i = 0; i < rows; i++) {
-        acc[i] = vec_add(acc[i], vec_zero());
-        if (part)
-            vec_store_masked(last, c + i * x->ldc + j, acc[i]);
-        else
-            vec_store(c + i * x->ldc + j, acc[i]);
+        vec_store(c + i * ldc, vec_add(acc[i], vec_zero()));
     }
 }
 
-static ALWAYS_INLINE void shallow_rows_of(size_t rows, size_t k, const pt_gemm_shallow *x,
-                                          size_t i) {
-    const vec_mask last = vec_first(x->n % LANES);
-    float *c = x->c + i * x->ldc;
-    vec a[2 * PT_GEMM_SHALLOW];
+static ALWAYS_INLINE void shallow_rows(size_t rows, size_t k, bool biased, const pt_gemm_shallow *x,
+                                       size_t i) {
+    const size_t ldb = x->ldb, ldc = x->ldc, last = x->n - LANES;
+    const float *b = x->b, *bias = x->bias;
+    float *c = x->c + i * ldc;
+    vec a[8];
     UNROLL for (size_t r = 0; r < rows; r++) {
         UNROLL for (size_t l = 0; l < k; l++) {
             a[r * k + l] = vec_broadcast(x->a + (i + r) * x->lda + l);
         }
     }
-    size_t j = 0;
-    for (; j + LANES <= x->n; j += LANES)
-        shallow_vectors(rows, k, x, j, false, last, a, c);
-    if (j < x->n)
-        shallow_vectors(rows, k, x, j, true, last, a, c);
+    for (size_t j = 0; j < last; j += LANES)
+        shallow_vectors(rows, k, b + j, ldb, biased ? bias + j : NULL, a, c + j, ldc);
+    shallow_vectors(rows, k, b + last, ldb, biased ? bias + last : NULL, a, c + last, ldc);
 }
 
-static ALWAYS_INLINE void shallow(size_t k, const pt_gemm_shallow *x) {
+static ALWAYS_INLINE void shallow(size_t k, bool biased, const pt_gemm_shallow *x) {
+    const size_t rows = k <= 2 ? 4 : 2; /* elements of A in 8 registers */
     size_t i = 0;
-    for (; i + 2 <= x->m; i += 2)
-        shallow_rows_of(2, k, x, i);
-    if (i < x->m)
-        shallow_rows_of(1, k, x, i);
+    for (; i + rows <= x->m; i += rows)
+        shallow_rows(rows, k, biased, x, i);
+    for (; i < x->m; i++)
+        shallow_rows(1, k, biased, x, i);
 }
 
 #define DEFINE_SHALLOW(k)                                                                          \
     static void shallow_##k(const pt_gemm_shallow *x) {                                            \
-        shallow(k, x);                                                                             \
+        if (x->bias)                                                                               \
+            shallow(k, true, x);                                                                   \
+        else                                                                                       \
+            shallow(k, false, x);                                                                  \
     }
 DEFINE_SHALLOW(1)
 DEFINE_SHALLOW(2)

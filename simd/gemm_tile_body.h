@@ -42,33 +42,26 @@ static ALWAYS_INLINE void store_panel_row(size_t vectors, const vec b[], float *
     }
 }
 
-static ALWAYS_INLINE void store_c(const pt_gemm_tile *tile, size_t rows, size_t vectors,
-                                  vec_mask last, const vec acc[]) {
-    float *row = tile->c;
-    const size_t ldc =
-        tile->ldc; /* the stores might change tile->ldc, for all the compiler knows */
+static ALWAYS_INLINE void store_c(float *c, size_t ldc, size_t rows, size_t vectors, vec_mask last,
+                                  const vec acc[]) {
     UNROLL for (size_t i = 0; i < rows; i++) {
-        UNROLL for (size_t v = 0; v + 1 < vectors; v++) {
-            vec_store(row + v * LANES, acc[i * vectors + v]);
-        }
-        vec_store_masked(last, row + (vectors - 1) * LANES, acc[i * vectors + vectors - 1]);
-        row += ldc;
+        store_row(vectors, last, acc + i * vectors, c);
+        c += ldc;
     }
 }
 
 /* A tile's C, on its way to the cache: its rows lie in different pages, where no hardware foresees
  * them. */
-static ALWAYS_INLINE void prefetch_c(const pt_gemm_tile *tile, const float *row, size_t rows,
-                                     size_t vectors) {
+static ALWAYS_INLINE void prefetch_c(const float *row, size_t ldc, size_t rows, size_t vectors) {
     UNROLL for (size_t i = 0; i < rows; i++) {
         UNROLL for (size_t v = 0; v < vectors * LANES; v += PT_GEMM_LINE) {
             __builtin_prefetch(row + v, 1, 3);
         }
-        row += tile->ldc;
+        row += ldc;
     }
 }
 
-/* The copying of the next panel, of which every tile does a part: a row between a few steps of k
+/* The copying of the next panel, of which every tile of a run does a part: a row between a few steps of k
  * costs nothing, since the ports it needs are idle there. With each row two are asked for, into L2 (in
  * L1 rows a multiple of 4 KB apart would crowd one set): the same row of the panel after this one,
  * which has the time of a whole panel to come from memory, and, for the first panels, of which nobody
@@ -76,16 +69,25 @@ static ALWAYS_INLINE void prefetch_c(const pt_gemm_tile *tile, const float *row,
 typedef struct panel_copy {
     const float *from;
     float *to;
-    size_t rows, ldb;
+    size_t left; /* rows that the run has still to copy */
+    size_t rows; /* of which this tile */
+    size_t ldb;
     vec_mask last;
 } panel_copy;
 
-static ALWAYS_INLINE panel_copy start_copy(const pt_gemm_tile *tile, size_t vectors) {
-    return (panel_copy){.from = tile->next_b,
-                        .to = tile->next_panel,
-                        .rows = tile->next_rows,
-                        .ldb = tile->ldb,
-                        .last = vec_first(tile->next_columns - (vectors - 1) * LANES)};
+static ALWAYS_INLINE panel_copy start_copy(const pt_gemm_tile *run, size_t vectors) {
+    if (run->next_rows == 0)
+        return (panel_copy){0};
+    return (panel_copy){.from = run->next_b,
+                        .to = run->next_panel,
+                        .left = run->next_rows,
+                        .ldb = run->ldb,
+                        .last = vec_first(run->next_columns - (vectors - 1) * LANES)};
+}
+
+static ALWAYS_INLINE void share_copy(panel_copy *copy, size_t share) {
+    copy->rows = min_size(share, copy->left);
+    copy->left -= copy->rows;
 }
 
 static ALWAYS_INLINE void copy_row(panel_copy *copy, size_t vectors) {
@@ -154,12 +156,12 @@ static ALWAYS_INLINE void steps_of_panel(a_rows *a, size_t rows, bool packed, si
 }
 
 /* B where it lies, and copied to the panel on the way if `pack`. */
-static ALWAYS_INLINE void unpacked_rows(const pt_gemm_tile *tile, a_rows a, size_t rows,
+static ALWAYS_INLINE void unpacked_rows(const pt_gemm_tile *run, a_rows a, size_t rows,
                                         size_t vectors, vec_mask last, bool pack, vec acc[]) {
-    const float *b = tile->b;
-    const size_t ldb = tile->ldb;
-    float *panel = tile->panel;
-    size_t k = tile->k;
+    const float *b = run->b;
+    const size_t ldb = run->ldb;
+    float *panel = run->panel;
+    size_t k = run->k;
     for (; !pack && k >= STEPS; k -= STEPS) {
         UNROLL for (size_t u = 0; u < STEPS; u++) {
             vec bv[PT_GEMM_MAX_VECTORS];
@@ -183,39 +185,34 @@ static ALWAYS_INLINE void unpacked_rows(const pt_gemm_tile *tile, a_rows a, size
 }
 
 /* B from the panel; A too is packed, or not. */
-static ALWAYS_INLINE void panel_rows(const pt_gemm_tile *tile, a_rows a, size_t rows, bool packed,
-                                     size_t vectors, vec acc[]) {
-    const float *panel = tile->panel, *prefetch = tile->prefetch;
-    size_t k = tile->k;
-    if (tile->next_c)
-        prefetch_c(tile, tile->next_c, rows, vectors);
-    if (tile->next_rows > 0) {
-        panel_copy copy = start_copy(tile, vectors);
-        for (; copy.rows > 0 && k >= STEPS; k -= STEPS) {
-            copy_row(&copy, vectors);
-            steps_of_panel(&a, rows, packed, vectors, STEPS, &panel, acc);
-        }
+static ALWAYS_INLINE void panel_rows(const pt_gemm_tile *run, panel_copy *copy, a_rows a,
+                                     size_t rows, bool packed, size_t vectors, vec acc[]) {
+    const float *panel = run->panel;
+    size_t k = run->k;
+    for (; copy->rows > 0 && k >= STEPS; k -= STEPS) {
+        copy_row(copy, vectors);
+        steps_of_panel(&a, rows, packed, vectors, STEPS, &panel, acc);
     }
+    const float *prefetch = run->prefetch;
     for (; k >= STEPS; k -= STEPS) {
         __builtin_prefetch(prefetch, 0, 2);
-        __builtin_prefetch(prefetch + tile->prefetch_second, 0, 2);
-        prefetch += tile->prefetch_stride;
+        __builtin_prefetch(prefetch + run->prefetch_second, 0, 2);
+        prefetch += run->prefetch_stride;
         steps_of_panel(&a, rows, packed, vectors, STEPS, &panel, acc);
     }
     for (; k > 0; k--)
         steps_of_panel(&a, rows, packed, vectors, 1, &panel, acc);
 }
 
-static ALWAYS_INLINE void tile_rows(const pt_gemm_tile *tile, size_t rows, size_t vectors) {
-    const vec_mask last = vec_first(tile->columns - (vectors - 1) * LANES);
-    vec acc[MAX_ACCUMULATORS];
-    if (tile->resume) {
+static ALWAYS_INLINE void start_chains(const pt_gemm_tile *run, const float *c, size_t rows,
+                                       size_t vectors, vec_mask last, vec acc[]) {
+    if (run->resume) {
         UNROLL for (size_t i = 0; i < rows; i++) {
-            load_row(vectors, last, tile->c + i * tile->ldc, acc + i * vectors);
+            load_row(vectors, last, c + i * run->ldc, acc + i * vectors);
         }
-    } else if (tile->bias) {
+    } else if (run->bias) {
         vec bias[PT_GEMM_MAX_VECTORS];
-        load_row(vectors, last, tile->bias, bias);
+        load_row(vectors, last, run->bias, bias);
         UNROLL for (size_t i = 0; i < rows; i++) UNROLL for (size_t v = 0; v < vectors; v++) {
             acc[i * vectors + v] = bias[v];
         }
@@ -224,23 +221,41 @@ static ALWAYS_INLINE void tile_rows(const pt_gemm_tile *tile, size_t rows, size_
             acc[x] = vec_zero();
         }
     }
+}
 
-    const a_rows a = start_rows(tile->a, tile->lda, rows);
-    if (!tile->b && tile->a_packed)
-        panel_rows(tile, start_rows(tile->a_packed, 0, 1), rows, true, vectors, acc);
-    else if (!tile->b)
-        panel_rows(tile, a, rows, false, vectors, acc);
-    else if (tile->panel)
-        unpacked_rows(tile, a, rows, vectors, last, true, acc);
-    else
-        unpacked_rows(tile, a, rows, vectors, last, false, acc);
-
-    if (tile->finish) {
-        UNROLL for (size_t x = 0; x < rows * vectors; x++) {
-            acc[x] = vec_add(acc[x], vec_zero());
+static ALWAYS_INLINE void tile_rows(const pt_gemm_tile *run, size_t rows, size_t vectors) {
+    const vec_mask last = vec_first(run->columns - (vectors - 1) * LANES);
+    const float *a = run->a, *a_packed = run->a_packed;
+    float *c = run->c;
+    panel_copy copy = start_copy(run, vectors);
+    for (size_t left = run->tiles;;) {
+        vec acc[MAX_ACCUMULATORS];
+        start_chains(run, c, rows, vectors, last, acc);
+        if (run->next_c)
+            prefetch_c(left > 1 ? c + rows * run->ldc : run->next_c, run->ldc, rows, vectors);
+        share_copy(&copy, run->next_share);
+        const a_rows ar = start_rows(a, run->lda, rows);
+        if (!run->b && a_packed)
+            panel_rows(run, &copy, start_rows(a_packed, 0, 1), rows, true, vectors, acc);
+        else if (!run->b)
+            panel_rows(run, &copy, ar, rows, false, vectors, acc);
+        else if (run->panel)
+            unpacked_rows(run, ar, rows, vectors, last, true, acc);
+        else
+            unpacked_rows(run, ar, rows, vectors, last, false, acc);
+        if (run->finish) {
+            UNROLL for (size_t x = 0; x < rows * vectors; x++) {
+                acc[x] = vec_add(acc[x], vec_zero());
+            }
         }
+        store_c(c, run->ldc, rows, vectors, last, acc);
+        if (--left == 0)
+            return;
+        a += rows * run->lda;
+        if (a_packed)
+            a_packed += rows * run->k;
+        c += rows * run->ldc;
     }
-    store_c(tile, rows, vectors, last, acc);
 }
 
 /* --- columns form (tn): all shards, A read along its columns' neighbours --- */
@@ -301,19 +316,25 @@ static ALWAYS_INLINE void shard_columns(columns_walk *walk, size_t rows, size_t 
 }
 
 /* C = sum, or C += rate * sum. */
-static ALWAYS_INLINE void finish_columns(const pt_gemm_tile *tile, size_t rows, size_t vectors,
-                                         vec_mask last, vec acc[]) {
-    if (tile->rate) {
-        const vec rate = vec_broadcast(tile->rate);
+static ALWAYS_INLINE void finish_columns(const float *rate, float *c, size_t ldc, size_t rows,
+                                         size_t vectors, vec_mask last, vec acc[]) {
+    if (rate) {
+        const vec factor = vec_broadcast(rate);
         UNROLL for (size_t i = 0; i < rows; i++) {
-            vec c[PT_GEMM_MAX_VECTORS];
-            load_row(vectors, last, tile->c + i * tile->ldc, c);
+            vec old[PT_GEMM_MAX_VECTORS];
+            load_row(vectors, last, c + i * ldc, old);
             UNROLL for (size_t v = 0; v < vectors; v++) {
-                acc[i * vectors + v] = vec_fma(rate, acc[i * vectors + v], c[v]);
+                acc[i * vectors + v] = vec_fma(factor, acc[i * vectors + v], old[v]);
             }
         }
     }
-    store_c(tile, rows, vectors, last, acc);
+    store_c(c, ldc, rows, vectors, last, acc);
+}
+
+/* Before which shard a tile's C is asked for: early, but not while the stores of the tile before wait.
+ * Rows of C a multiple of 4 KB apart share a set of L1, which does not hold those of two tiles. */
+static ALWAYS_INLINE size_t prefetch_c_at(const pt_shards *shards) {
+    return shards->count / 2;
 }
 
 /* The shard tree in registers. A finished shard's tile is merged with those waiting on a small
@@ -322,26 +343,17 @@ static ALWAYS_INLINE void finish_columns(const pt_gemm_tile *tile, size_t rows, 
  *
  * Of a pair of shards that are merged with each other, only the lower gets its +0.0f: with x
  * canonical, x + y and x + (y + 0) are the same (they could differ only for x = y = -0). */
-static ALWAYS_INLINE void tile_columns(const pt_gemm_tile *tile, size_t rows, size_t vectors) {
-    const vec_mask last = vec_first(tile->columns - (vectors - 1) * LANES);
+static ALWAYS_INLINE void all_shards(const pt_shards *shards, columns_walk *walk, size_t rows,
+                                     size_t vectors, vec_mask last, const float *c, size_t ldc,
+                                     vec acc[]) {
     vec stack[PT_MAX_SHARD_DEPTH][MAX_ACCUMULATORS];
     size_t depth = 0;
-    vec acc[MAX_ACCUMULATORS];
-
-    prefetch_c(tile, tile->c, rows, vectors);
-    columns_walk walk = {.a = tile->a_packed ? tile->a_packed : tile->a,
-                         .b = tile->b,
-                         .lda = tile->a_packed ? rows : tile->lda,
-                         .ldb = tile->ldb,
-                         .a_ahead = tile->a_ahead,
-                         .panel = tile->panel,
-                         .copy = start_copy(tile, vectors)};
-    const size_t shards = tile->shards->count;
     bool lower_is_shard = false;
     for (size_t s = 0;; s++) {
-        size_t merges = tile->shards->merges[s];
-        shard_columns(&walk, rows, vectors, last, tile->shards->row[s + 1] - tile->shards->row[s],
-                      acc);
+        size_t merges = shards->merges[s];
+        if (s == prefetch_c_at(shards))
+            prefetch_c(c, ldc, rows, vectors);
+        shard_columns(walk, rows, vectors, last, shards->row[s + 1] - shards->row[s], acc);
         if (merges == 0 || !lower_is_shard) {
             UNROLL for (size_t x = 0; x < rows * vectors; x++) {
                 acc[x] = vec_add(acc[x], vec_zero());
@@ -354,7 +366,7 @@ static ALWAYS_INLINE void tile_columns(const pt_gemm_tile *tile, size_t rows, si
             UNROLL for (size_t x = 0; x < rows * vectors; x++) acc[x] =
                 vec_add(stack[depth][x], acc[x]);
         }
-        if (s + 1 == shards)
+        if (s + 1 == shards->count)
             break;
         assert(depth + 1 < PT_MAX_SHARD_DEPTH);
         UNROLL for (size_t x = 0; x < rows * vectors; x++) {
@@ -363,7 +375,29 @@ static ALWAYS_INLINE void tile_columns(const pt_gemm_tile *tile, size_t rows, si
         depth++;
     }
     assert(depth == 0);
-    finish_columns(tile, rows, vectors, last, acc);
+}
+
+static ALWAYS_INLINE void tile_columns(const pt_gemm_tile *run, size_t rows, size_t vectors) {
+    const vec_mask last = vec_first(run->columns - (vectors - 1) * LANES);
+    const float *a = run->a_packed ? run->a_packed : run->a;
+    float *c = run->c;
+    columns_walk walk = {.lda = run->a_packed ? rows : run->lda,
+                         .ldb = run->ldb,
+                         .a_ahead = run->a_packed ? 0 : 2 * rows - 1,
+                         .copy = start_copy(run, vectors)};
+    for (size_t left = run->tiles;;) {
+        vec acc[MAX_ACCUMULATORS];
+        walk.a = a;
+        walk.b = run->b;
+        walk.panel = run->panel;
+        share_copy(&walk.copy, run->next_share);
+        all_shards(run->shards, &walk, rows, vectors, last, c, run->ldc, acc);
+        finish_columns(run->rate, c, run->ldc, rows, vectors, last, acc);
+        if (--left == 0)
+            return;
+        a = run->a_packed ? walk.a : a + rows;
+        c += rows * run->ldc;
+    }
 }
 
 /* The rows of a columns-form tile of A side by side: out[l][rows] = a[l][rows]. */
