@@ -26,16 +26,16 @@
 #include "simd/gemm_column_sum_body.h"
 
 #define DEFINE_TILE(r, c)                                                                          \
-    static void pt_sgemm_rows_##r##x##c##_avx2(const pt_gemm_tile *tile) {                         \
-        tile_rows(tile, r, c / LANES);                                                             \
+    static void pt_sgemm_rows_##r##x##c##_avx2(const pt_gemm_tile *run) {                          \
+        tile_rows(run, r, c / LANES);                                                              \
     }                                                                                              \
-    static void pt_sgemm_columns_##r##x##c##_avx2(const pt_gemm_tile *tile) {                      \
-        if (r == 6 && c == 16 && !tile->b && tile->a_packed)                                       \
-            main_tile_columns(tile, true);                                                         \
-        else if (r == 6 && c == 16 && !tile->b)                                                    \
-            main_tile_columns(tile, false);                                                        \
+    static void pt_sgemm_columns_##r##x##c##_avx2(const pt_gemm_tile *run) {                       \
+        if (r != 6 || c != 16 || run->b)                                                           \
+            tile_columns(run, r, c / LANES);                                                       \
+        else if (run->a_packed)                                                                    \
+            main_tile_columns(run, true);                                                          \
         else                                                                                       \
-            tile_columns(tile, r, c / LANES);                                                      \
+            main_tile_columns(run, false);                                                         \
     }
 TILE_LIST(DEFINE_TILE)
 
@@ -60,6 +60,7 @@ static const pt_gemm_tiles tiles_avx2 = {
     .narrow_rows = {NULL, narrow_rows_1, narrow_rows_2, narrow_rows_3, narrow_rows_4},
     .shallow = {NULL, shallow_1, shallow_2, shallow_3, shallow_4},
     .pack_transposed = pack_transposed,
+    .pack_rows = pack_panel,
     .pack_columns = pack_columns,
     .skip = &pt_skip_avx2,
     TILE_LIST(ROWS_TILE) TILE_LIST(COLUMNS_TILE)};

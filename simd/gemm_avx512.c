@@ -57,6 +57,7 @@ static const pt_gemm_tiles tiles_avx512 = {
     .narrow_rows = {NULL, narrow_rows_1, narrow_rows_2, narrow_rows_3, narrow_rows_4},
     .shallow = {NULL, shallow_1, shallow_2, shallow_3, shallow_4},
     .pack_transposed = pack_transposed,
+    .pack_rows = pack_panel,
     .pack_columns = pack_columns,
     .skip = &pt_skip_avx512,
     TILE_LIST(ROWS_TILE) TILE_LIST(COLUMNS_TILE)};

@@ -25,7 +25,8 @@
  *   - The numeric contract wants one chain of FMAs an element: a later block of k loads C into the
  *     accumulators and goes on, where BLIS adds at the end.
  *   - The gradient of the weights (tn) has no blocks of k: a tile walks all shards of its rows and
- *     merges them in registers. Its k is a mini-batch, so that the panel still fits L1 or L2.
+ *     merges them in registers. Its k is a mini-batch, so that the panel still fits L1 or L2. Wide
+ *     ones are computed in BLIS's own order (gemm_columns_wide.c).
  *
  * While a tile computes, it prefetches its share of the next panel of transposed B, and the next
  * tile's C if C is big: the hardware does not when every row is in another page.
@@ -79,10 +80,9 @@ static size_t tiles_scratch(const pt_gemm_tiles *tiles, pt_gemm_form form, size_
                             size_t k) {
     size_t widest = PT_GEMM_MAX_VECTORS * tiles->lanes;
     size_t width = min_size(divide_up(n, tiles->lanes) * tiles->lanes, widest);
-    if (form == PT_GEMM_TN) {
-        size_t rows = min_size(k, MAX_SHARD_PANEL_ROWS);
-        return (2 * rows * width + min_size(rows * m, tiles->block_floats)) * sizeof(float);
-    }
+    if (form == PT_GEMM_TN)
+        return max_size(2 * min_size(k, MAX_SHARD_PANEL_ROWS) * width * sizeof(float),
+                        pt_gemm_wide_columns_scratch(tiles, m, n, k));
     /* Blocks of k are longest for panels of one vector; A is only packed for several panels, which
      * have two vectors or more. */
     size_t longest = tiles->panel_floats / tiles->lanes * 5 / 4;

@@ -8,7 +8,8 @@
  *     panel    all of B's rows (or a block of them) for the columns of one tile, packed so that a
  *              row of it is contiguous: [k][vectors * lanes], zeros beyond the last column
  *     block    a range of k, or of rows of A, chosen to fit a cache
- *     run      tiles of the same height, one below the other, that one call computes
+ *     run      tiles of the same shape, one below the other or side by side, that one call
+ *              computes
  */
 #ifndef PT_SIMD_GEMM_BLOCKED_H
 #define PT_SIMD_GEMM_BLOCKED_H
@@ -27,14 +28,15 @@ enum {
     PT_GEMM_SHALLOW = 4, /* the most steps of k that are computed without tiles */
 };
 
-/* A run: what is said of a tile is of its first, the next begin where that ends. */
+/* A run: what is said of a tile is of its first; the others lie below or beside it. */
 typedef struct pt_gemm_tile {
     size_t tiles;
+    size_t a_step, panel_step, c_step; /* floats from one tile's to the next one's */
     size_t columns; /* valid columns: (vectors - 1) * lanes + 1 .. vectors * lanes */
     const float *a; /* rows form: element (i, l) at a[i * lda + l]; columns form: a[l * lda + i] */
     size_t lda;
-    /* NULL, or A in the order of the tiles: element (i, l) at a_packed[l * rows + i]. The rows form
-     * uses it where B is packed. */
+    /* NULL, or A in the order of the tiles: element (i, l) at a_packed[l * rows + i]. Used where B is
+     * packed. */
     const float *a_packed;
     float *c;
     size_t ldc;
@@ -119,6 +121,8 @@ typedef struct pt_gemm_tiles {
      * is no multiple of lanes, which wants n <= lanes, in less than a line behind the panel. */
     void (*pack_transposed)(size_t n, size_t k, const float *b, size_t ldb, float *panel,
                             size_t width);
+    /* panel[l * width + j] = b[l * ldb + j] for j < n, zeros for n <= j < width, l < k */
+    void (*pack_rows)(size_t k, size_t n, const float *b, size_t ldb, float *panel, size_t width);
     /* out[l * rows + i] = a[l * lda + i] for i < rows, l < k */
     void (*pack_columns)(size_t rows, size_t k, const float *a, size_t lda, float *out);
     const pt_skip *skip; /* where many elements of A are zero */
@@ -134,5 +138,12 @@ void pt_gemm_blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m,
 void pt_gemm_blocked_columns(const pt_gemm_tiles *tiles, size_t m, size_t n,
                              const pt_shards *shards, const float *a, size_t lda, const float *b,
                              size_t ldb, const float *rate, float *c, size_t ldc, void *scratch);
+
+/* gemm_columns_wide.c: the product without its leading rows and narrow columns, where it pays. */
+bool pt_gemm_is_wide_columns(const pt_gemm_tiles *tiles, size_t m, size_t n, size_t k);
+size_t pt_gemm_wide_columns_scratch(const pt_gemm_tiles *tiles, size_t m, size_t n, size_t k);
+void pt_gemm_wide_columns(const pt_gemm_tiles *tiles, size_t m, size_t n, const pt_shards *shards,
+                          const float *a, size_t lda, const float *b, size_t ldb, const float *rate,
+                          float *c, size_t ldc, float *scratch);
 
 #endif

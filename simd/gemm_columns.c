@@ -14,23 +14,6 @@ static size_t copying_steps(const pt_shards *shards) {
     return steps;
 }
 
-/* A in the order of the tiles. A few of its rows at a time, so that they are read along. */
-static void pack_a(const pt_gemm_tiles *tiles, size_t m, size_t count, size_t k, const float *a,
-                   size_t lda, float *packed) {
-    const size_t base = m / count, taller = m % count;
-    for (size_t l = 0; l < k; l += PACK_ROWS) {
-        const size_t steps = min_size(PACK_ROWS, k - l);
-        const float *from = a + l * lda;
-        float *to = packed;
-        for (size_t t = 0; t < count; t++) {
-            const size_t rows = base + (t < taller);
-            tiles->pack_columns(rows, steps, from, lda, to + l * rows);
-            from += rows;
-            to += rows * k;
-        }
-    }
-}
-
 /* A few last columns: the tile is turned around, with the rows of C along its vectors. */
 static void narrow_columns(const pt_gemm_tiles *tiles, size_t m, size_t n, const pt_shards *shards,
                            const float *a, size_t lda, const float *b, size_t ldb,
@@ -86,20 +69,19 @@ void pt_gemm_blocked_columns(const pt_gemm_tiles *tiles, size_t m, size_t n,
         narrow_columns(tiles, m, narrow, shards, a, lda, b + n, ldb, rate, c + n, ldc);
     if (n == 0)
         return;
+    if (pt_gemm_is_wide_columns(tiles, m, n, k)) {
+        pt_gemm_wide_columns(tiles, m, n, shards, a, lda, b, ldb, rate, c, ldc, scratch);
+        return;
+    }
     const size_t vectors_in_n = divide_up(n, lanes);
     const size_t m_limit = max_size(tiles->block_floats / max_size(k, 1), 4 * PT_GEMM_MAX_ROWS);
     const size_t m_block = divide_up(m, divide_up(m, m_limit));
-    const size_t widest = panel_vectors(tiles, m, vectors_in_n);
     const size_t panel_size = k * min_size(vectors_in_n, PT_GEMM_MAX_VECTORS) * lanes;
     float *panel = scratch, *other_panel = panel + panel_size;
-    float *a_packed =
-        pack && vectors_in_n > PACK_PANELS * widest && m_block * k <= tiles->block_floats
-            ? panel + 2 * panel_size
-            : NULL;
     const size_t steps = copying_steps(shards);
     for (size_t i = 0; i < m; i += m_block) {
         const size_t mb = min_size(m_block, m - i);
-        size_t vectors = panel_vectors(tiles, m, vectors_in_n), next_vectors, a_count = 0;
+        size_t vectors = panel_vectors(tiles, m, vectors_in_n), next_vectors;
         bool packed = false, copy;
         for (size_t j = 0; j < n; j += vectors * lanes, vectors = next_vectors, packed = copy) {
             const size_t columns = min_size(vectors * lanes, n - j), next = j + columns;
@@ -110,11 +92,7 @@ void pt_gemm_blocked_columns(const pt_gemm_tiles *tiles, size_t m, size_t n,
                 .count = divide_up(mb, tiles->max_rows_columns[vectors]),
                 .vectors = vectors,
                 .k = k,
-                .a_packed = a_packed,
             };
-            if (a_packed && a_count != walk.count)
-                pack_a(tiles, mb, walk.count, k, a + i, lda, a_packed);
-            a_count = walk.count;
             pt_gemm_tile tile = {
                 .columns = columns,
                 .a = a + i,

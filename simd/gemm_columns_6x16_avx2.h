@@ -176,18 +176,19 @@ static ALWAYS_INLINE void main_all_shards(const pt_shards *shards, main_walk *wa
 
 static ALWAYS_INLINE void main_tile_columns(const pt_gemm_tile *run, bool packed) {
     const vec_mask last = vec_first(run->columns - LANES);
-    const float *a = packed ? run->a_packed : run->a;
+    const float *a = packed ? run->a_packed : run->a, *panel = run->panel;
     float *c = run->c;
     main_walk walk = {.a_step = run->lda * sizeof(float), .copy = start_copy(run, 2)};
     for (size_t left = run->tiles; left > 0; left--) {
         vec acc[MAIN_ACCUMULATORS];
         walk.a = a;
-        walk.b = run->panel;
+        walk.b = panel;
         share_copy(&walk.copy, run->next_share);
         main_all_shards(run->shards, &walk, packed, c, run->ldc, acc);
         finish_columns(run->rate, c, run->ldc, 6, 2, last, acc);
-        a = packed ? walk.a : a + 6;
-        c += 6 * run->ldc;
+        a += run->a_step;
+        panel += run->panel_step;
+        c += run->c_step;
     }
 }
 

@@ -1,4 +1,4 @@
-/* gemm_panels.h: what the loops of the matrix products share (gemm_blocked.c, gemm_columns.c): how
+/* gemm_panels.h: what the loops of the matrix products share (gemm_blocked.c, gemm_columns*.c): how
  * columns are cut into panels, and the walk over the tiles of one panel.
  */
 #ifndef PT_SIMD_GEMM_PANELS_H
@@ -15,6 +15,8 @@ enum {
     PACK_PANELS = 6,             /* A is packed where more panels than this use it */
     IN_PLACE_FLOATS = 4096,      /* nn: a B of no more (16 KB) is read where it lies, from L1 */
     PACK_ROWS = 8,               /* tn: rows of A that are packed together */
+    WIDE_TILES = 16,             /* tn: C of fewer rows of tiles is not swept */
+    WIDE_A_BLOCKS = 4,           /* tn: so many block_floats of A are packed, if it is swept */
     MAX_SHARD_PANEL_ROWS = 4096, /* tn: longer panels (over 512 KB) are not packed */
 };
 
@@ -67,8 +69,8 @@ static inline void share_prefetch(const panel_walk *walk, size_t t, pt_gemm_tile
     }
 }
 
-/* `a_step`: floats from one row of the tile's A to the next. */
-static inline void walk_panel(const panel_walk *walk, size_t a_step, pt_gemm_tile *run) {
+/* `a_row`: floats from one row of the tile's A to the next. */
+static inline void walk_panel(const panel_walk *walk, size_t a_row, pt_gemm_tile *run) {
     assert(walk->count > 0);
     const size_t base = walk->m / walk->count, taller = walk->m % walk->count;
     const size_t width = walk->vectors * walk->tiles->lanes;
@@ -83,6 +85,8 @@ static inline void walk_panel(const panel_walk *walk, size_t a_step, pt_gemm_til
         const bool alone = (t == 0 && packs) || t < walk->lines;
         run->tiles = alone ? 1 : (t < taller ? taller : walk->count) - t;
         const size_t all = run->tiles * rows;
+        run->a_step = rows * (run->a_packed && !run->b ? walk->k : a_row);
+        run->c_step = rows * run->ldc;
         run->next_share = run->b ? 0 : share;
         run->next_rows = run->b ? 0 : min_size(share * run->tiles, left);
         if (walk->next_c)
@@ -91,7 +95,7 @@ static inline void walk_panel(const panel_walk *walk, size_t a_step, pt_gemm_til
         walk->functions[rows](run);
         if (run->panel)
             run->b = NULL; /* packed by now */
-        run->a += all * a_step;
+        run->a += all * a_row;
         if (run->a_packed)
             run->a_packed += all * walk->k;
         run->c += all * run->ldc;

@@ -185,9 +185,9 @@ static ALWAYS_INLINE void unpacked_rows(const pt_gemm_tile *run, a_rows a, size_
 }
 
 /* B from the panel; A too is packed, or not. */
-static ALWAYS_INLINE void panel_rows(const pt_gemm_tile *run, panel_copy *copy, a_rows a,
-                                     size_t rows, bool packed, size_t vectors, vec acc[]) {
-    const float *panel = run->panel;
+static ALWAYS_INLINE void panel_rows(const pt_gemm_tile *run, const float *panel, panel_copy *copy,
+                                     a_rows a, size_t rows, bool packed, size_t vectors,
+                                     vec acc[]) {
     size_t k = run->k;
     for (; copy->rows > 0 && k >= STEPS; k -= STEPS) {
         copy_row(copy, vectors);
@@ -225,24 +225,24 @@ static ALWAYS_INLINE void start_chains(const pt_gemm_tile *run, const float *c, 
 
 static ALWAYS_INLINE void tile_rows(const pt_gemm_tile *run, size_t rows, size_t vectors) {
     const vec_mask last = vec_first(run->columns - (vectors - 1) * LANES);
-    const float *a = run->a, *a_packed = run->a_packed;
+    const bool packed = !run->b && run->a_packed;
+    const float *a = packed ? run->a_packed : run->a, *panel = run->panel;
     float *c = run->c;
     panel_copy copy = start_copy(run, vectors);
     for (size_t left = run->tiles;;) {
         vec acc[MAX_ACCUMULATORS];
         start_chains(run, c, rows, vectors, last, acc);
         if (run->next_c)
-            prefetch_c(left > 1 ? c + rows * run->ldc : run->next_c, run->ldc, rows, vectors);
+            prefetch_c(left > 1 ? c + run->c_step : run->next_c, run->ldc, rows, vectors);
         share_copy(&copy, run->next_share);
-        const a_rows ar = start_rows(a, run->lda, rows);
-        if (!run->b && a_packed)
-            panel_rows(run, &copy, start_rows(a_packed, 0, 1), rows, true, vectors, acc);
+        if (packed)
+            panel_rows(run, panel, &copy, start_rows(a, 0, 1), rows, true, vectors, acc);
         else if (!run->b)
-            panel_rows(run, &copy, ar, rows, false, vectors, acc);
-        else if (run->panel)
-            unpacked_rows(run, ar, rows, vectors, last, true, acc);
+            panel_rows(run, panel, &copy, start_rows(a, run->lda, rows), rows, false, vectors, acc);
+        else if (panel)
+            unpacked_rows(run, start_rows(a, run->lda, rows), rows, vectors, last, true, acc);
         else
-            unpacked_rows(run, ar, rows, vectors, last, false, acc);
+            unpacked_rows(run, start_rows(a, run->lda, rows), rows, vectors, last, false, acc);
         if (run->finish) {
             UNROLL for (size_t x = 0; x < rows * vectors; x++) {
                 acc[x] = vec_add(acc[x], vec_zero());
@@ -251,10 +251,10 @@ static ALWAYS_INLINE void tile_rows(const pt_gemm_tile *run, size_t rows, size_t
         store_c(c, run->ldc, rows, vectors, last, acc);
         if (--left == 0)
             return;
-        a += rows * run->lda;
-        if (a_packed)
-            a_packed += rows * run->k;
-        c += rows * run->ldc;
+        a += run->a_step;
+        if (panel)
+            panel += run->panel_step;
+        c += run->c_step;
     }
 }
 
@@ -380,7 +380,7 @@ static ALWAYS_INLINE void all_shards(const pt_shards *shards, columns_walk *walk
 static ALWAYS_INLINE void tile_columns(const pt_gemm_tile *run, size_t rows, size_t vectors) {
     const vec_mask last = vec_first(run->columns - (vectors - 1) * LANES);
     const float *a = run->a_packed ? run->a_packed : run->a;
-    float *c = run->c;
+    float *panel = run->panel, *c = run->c;
     columns_walk walk = {.lda = run->a_packed ? rows : run->lda,
                          .ldb = run->ldb,
                          .a_ahead = run->a_packed ? 0 : 2 * rows - 1,
@@ -389,14 +389,16 @@ static ALWAYS_INLINE void tile_columns(const pt_gemm_tile *run, size_t rows, siz
         vec acc[MAX_ACCUMULATORS];
         walk.a = a;
         walk.b = run->b;
-        walk.panel = run->panel;
+        walk.panel = panel;
         share_copy(&walk.copy, run->next_share);
         all_shards(run->shards, &walk, rows, vectors, last, c, run->ldc, acc);
         finish_columns(run->rate, c, run->ldc, rows, vectors, last, acc);
         if (--left == 0)
             return;
-        a = run->a_packed ? walk.a : a + rows;
-        c += rows * run->ldc;
+        a += run->a_step;
+        if (panel)
+            panel += run->panel_step;
+        c += run->c_step;
     }
 }
 
