@@ -32,8 +32,11 @@ VERSION := $(shell sed -n 's/.*PTRAIN_VERSION *"\(.*\)"/\1/p' include/ptrain/ver
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes \
             -Wmissing-prototypes -Wdouble-promotion -Wundef -Wvla -Wcast-qual -Wwrite-strings -Werror
 STANDARD := -std=c17 -D_GNU_SOURCE
+# gcc would clear small structures by `rep stos`, which takes as long as a small matrix product.
+COMMA := ,
+CLEARING := $(if $(findstring clang,$(CC)),,-mmemset-strategy=unrolled_loop:512:noalign$(COMMA)libcall:-1:noalign)
 CPPFLAGS_OURS := -Iinclude -Isrc -I. $(if $(filter thread,$(SANITIZE)),-DPT_SCALAR_ONLY)
-CFLAGS_OURS := $(STANDARD) -ffp-contract=off -fno-math-errno $(OPT) -g -pthread $(WARNINGS) \
+CFLAGS_OURS := $(STANDARD) -ffp-contract=off -fno-math-errno $(CLEARING) $(OPT) -g -pthread $(WARNINGS) \
                $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 LDFLAGS_OURS := -pthread -fopenmp $(if $(SANITIZE),-fsanitize=$(SANITIZE))
 
@@ -45,12 +48,8 @@ TEST_LIBS := $(or $(shell $(PKG_CONFIG) --libs jansson 2>/dev/null),-ljansson)
 # Only files of an instruction set get its flags; only one file knows OpenMP. Kernels read no files:
 # instrumenting them for the fuzzers would take minutes. -g1: following every variable through the
 # unrolled kernels is a third of the time that they take to compile. Functions begin at cache lines,
-# or the speed of one would change by a twentieth with the length of those before it. gcc would clear
-# small structures by `rep stos`, which takes as long as a small product.
-COMMA := ,
-CLEARING := $(if $(findstring clang,$(CC)),,-mmemset-strategy=unrolled_loop:512:noalign$(COMMA)libcall:-1:noalign)
-flags_of = $(if $(filter simd/%,$(1)),$(CLEARING)) \
-           $(if $(findstring _vbmi2,$(1)),-mavx512vbmi2) \
+# or the speed of one would change by a twentieth with the length of those before it.
+flags_of = $(if $(findstring _vbmi2,$(1)),-mavx512vbmi2) \
            $(if $(findstring _avx512,$(1)),-mavx512f -mavx512bw -mavx512dq -mavx512vl) \
            $(if $(findstring _avx,$(1)),-mavx2 -mfma -mbmi -mbmi2 -mpopcnt -g1 -falign-functions=64 \
                                         $(SANITIZE_VECTOR)) \

@@ -102,6 +102,58 @@ TEST(text, prints_numbers_for_people) {
     CHECK_STR(pt_print_float(16777216.0f, buffer), "16777216");
 }
 
+/* The significant digits of a printed number, and the fewest that read back, found one by one. */
+static int digits_of(const char *text) {
+    char digits[32] = "";
+    size_t count = 0;
+    for (const char *c = text; *c && *c != 'e'; c++)
+        if (*c >= '0' && *c <= '9' && (count > 0 || *c != '0'))
+            digits[count++] = *c;
+    while (count > 1 && digits[count - 1] == '0')
+        count--;
+    return count > 0 ? (int)count : 1;
+}
+
+static int fewest_digits(double value, bool single) {
+    char text[40];
+    for (int digits = 1;; digits++) {
+        snprintf(text, sizeof text, "%.*e", digits - 1, value);
+        const double back = strtod(text, NULL);
+        if (single ? (double)strtof(text, NULL) == value && (double)(float)back == value
+                   : back == value)
+            return digits;
+    }
+}
+
+/* Short numbers, long ones, powers of two, whose neighbours are not equally far, and denormals. */
+TEST(text, printed_numbers_are_shortest) {
+    size_t shorter_than_sure = 0;
+    for (uint64_t i = 0; i < 6000; i++) {
+        const uint32_t low = pt_random_u32(1, PT_STREAM_CHECK, 1, 2 * i);
+        const uint32_t high = pt_random_u32(1, PT_STREAM_CHECK, 1, 2 * i + 1);
+        const uint64_t bits = (uint64_t)high << 32 | low;
+        double value;
+        memcpy(&value, &bits, sizeof value);
+        if (i % 3 == 0)
+            value = (double)(low % 100000) * pow(10, (int)(high % 40) - 20);
+        else if (i % 3 == 1)
+            value = ldexp(low % 8 < 4 ? 1.0 : 1.0 + DBL_EPSILON, (int)(high % 2140) - 1072);
+        const float single = (float)value;
+        char buffer[32];
+        if (isfinite(value) && value != 0) {
+            const int fewest = fewest_digits(value, false);
+            shorter_than_sure += fewest < DBL_DIG;
+            CHECK_MSG(digits_of(pt_print_double(value, buffer)) == fewest, "%a printed as %s", value,
+                      buffer);
+        }
+        if (isfinite(single) && single != 0)
+            CHECK_MSG(digits_of(pt_print_float(single, buffer)) ==
+                          fewest_digits((double)single, true),
+                      "%a printed as %s", (double)single, buffer);
+    }
+    CHECK(shorter_than_sure > 1000);
+}
+
 /* Every kind of bit pattern prints to text that reads back as the same bits, in at most 9 and 17
  * digits. */
 TEST(text, printed_numbers_read_back) {

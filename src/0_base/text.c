@@ -4,6 +4,7 @@
 #include "0_base/memory.h"
 
 #include <errno.h>
+#include <float.h>
 #include <locale.h>
 #include <math.h>
 #include <pthread.h>
@@ -106,6 +107,8 @@ static const char *lay_out(const char *scientific, char buffer[32]) {
         if (*c != '.')
             digits[count++] = *c;
     }
+    while (count > 1 && digits[count - 1] == '0')
+        count--;
     char *out = buffer;
     if (negative)
         *out++ = '-';
@@ -134,33 +137,41 @@ static const char *print_not_finite(double value, char buffer[32]) {
     return strcpy(buffer, isnan(value) ? "nan" : value < 0 ? "-inf" : "inf");
 }
 
-const char *pt_print_double(double value, char buffer[32]) {
+static bool reads_back_double(const char *text, double value) {
+    return strtod(text, NULL) == value;
+}
+
+/* Also right for a reader that goes through double and so rounds twice. */
+static bool reads_back_float(const char *text, double value) {
+    return (double)strtof(text, NULL) == value && (double)(float)strtod(text, NULL) == value;
+}
+
+/* With `most` digits every value reads back, with `sure` every text of so many: a normal value that has
+ * a shorter text is that text when rounded to `sure` digits, with zeros behind it. So few counts need
+ * trying, where a loss is printed for every mini-batch. */
+static const char *print_shortest(double value, bool normal, int sure, int most,
+                                  bool (*reads_back)(const char *, double), char buffer[32]) {
     if (!isfinite(value))
         return print_not_finite(value, buffer);
     char text[40];
     locale_t before = uselocale(c_locale());
-    for (int digits = 1; digits <= 17; digits++) {
+    for (int digits = normal ? sure : 1; digits <= most; digits++) {
         snprintf(text, sizeof text, "%.*e", digits - 1, value);
-        if (strtod(text, NULL) == value)
+        if (digits == most || reads_back(text, value))
             break;
     }
     uselocale(before);
     return lay_out(text, buffer);
 }
 
+const char *pt_print_double(double value, char buffer[32]) {
+    return print_shortest(value, fabs(value) >= DBL_MIN, DBL_DIG, DBL_DECIMAL_DIG,
+                          reads_back_double, buffer);
+}
+
 const char *pt_print_float(float value, char buffer[32]) {
-    if (!isfinite(value))
-        return print_not_finite((double)value, buffer);
-    char text[40];
-    locale_t before = uselocale(c_locale());
-    for (int digits = 1; digits <= 9; digits++) {
-        snprintf(text, sizeof text, "%.*e", digits - 1, (double)value);
-        /* Also right for a reader that goes through double and so rounds twice. */
-        if (strtof(text, NULL) == value && (float)strtod(text, NULL) == value)
-            break;
-    }
-    uselocale(before);
-    return lay_out(text, buffer);
+    return print_shortest((double)value, fabsf(value) >= FLT_MIN, FLT_DIG, FLT_DECIMAL_DIG,
+                          reads_back_float, buffer);
 }
 
 /* ---- names ---- */
