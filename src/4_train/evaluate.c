@@ -1,4 +1,4 @@
-/* evaluate.c: accuracy of a split, its rows shared out among the workers.
+/* evaluate.c: accuracy of a split. Who is free takes the next rows: cores are rarely equally fast.
  *
  * Counts are integers, so who counts which rows cannot matter.
  */
@@ -9,20 +9,21 @@ typedef struct evaluation {
     pt_trainer *trainer;
     const pt_split *split;
     size_t rows;
+    atomic_size_t next; /* row that nobody has taken yet */
 } evaluation;
 
 static void evaluate(void *context, size_t worker, size_t workers) {
-    const evaluation *e = context;
+    evaluation *e = context;
     pt_trainer *t = e->trainer;
     pt_worker *self = &t->workers[worker];
     const pt_graph *graph = t->graph;
     const pt_node *output = &graph->nodes[graph->output_node];
     const unsigned previous = pt_float_environment_enter();
-    size_t begin, end;
-    pt_partition(e->rows, EVALUATION_ROWS, worker, workers, &begin, &end);
+    (void)workers;
     self->correct = 0;
-    for (size_t row = begin; row < end; row += EVALUATION_ROWS) {
-        size_t count = end - row < EVALUATION_ROWS ? end - row : EVALUATION_ROWS;
+    for (size_t row; (row = atomic_fetch_add_explicit(&e->next, EVALUATION_ROWS,
+                                                      memory_order_relaxed)) < e->rows;) {
+        size_t count = e->rows - row < EVALUATION_ROWS ? e->rows - row : EVALUATION_ROWS;
         pt_batch_fill_from(&self->batch, t->dataset, e->split, t->kernels, row, count);
         pt_tape_read_batch(&self->tape, &self->batch);
         pt_graph_forward(graph, t->kernels, t->params, &self->tape, 0, count, self->scratch);
@@ -35,7 +36,7 @@ static void evaluate(void *context, size_t worker, size_t workers) {
 }
 
 uint64_t pt_evaluate_region(pt_trainer *trainer, const pt_split *split, size_t rows) {
-    evaluation e = {trainer, split, rows};
+    evaluation e = {.trainer = trainer, .split = split, .rows = rows};
     uint64_t correct = 0;
     for (size_t w = 0; w < trainer->threads; w++)
         trainer->workers[w].correct = 0;
