@@ -190,7 +190,8 @@ TEST(tuner, one_hiccup_decides_nothing) {
     CHECK_INT((int)tuner.candidate[tuner.settled].schedule, PT_SCHEDULE_RELAY);
 }
 
-/* A fixed number of threads and schedule leave nothing to choose. */
+/* A fixed number of threads and schedule leave nothing to choose, but windows in which the workers'
+ * paces are measured; one thread has not even that. */
 TEST(tuner, nothing_to_choose) {
     pt_config config = automatic();
     config.parallel.threads = 3;
@@ -199,6 +200,14 @@ TEST(tuner, nothing_to_choose) {
     pt_tuner_init(&tuner, &config, 3, 0);
     CHECK_INT((int)tuner.count, 1);
     CHECK_INT((int)tuner.candidate[0].threads, 3);
-    CHECK(pt_tuner_next(&tuner, 123) == 123);
+    const uint64_t first = pt_tuner_next(&tuner, 100000);
+    CHECK(0 < first && first < 100);
+    pt_tuner_note(&tuner, first, 1e-3 * (double)first);
+    const uint64_t next = pt_tuner_next(&tuner, 100000);
+    CHECK_MSG(50 < next && next < 1000, "%llu iterations of 1 ms", (unsigned long long)next);
+    CHECK(pt_tuner_next(&tuner, 3) == 3);
     CHECK(pt_tuner_limit(&tuner) == 0);
+    config.parallel.threads = 1;
+    pt_tuner_init(&tuner, &config, 1, 0);
+    CHECK(pt_tuner_next(&tuner, 100000) == 100000);
 }

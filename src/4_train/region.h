@@ -26,11 +26,16 @@ typedef struct pt_seat {
     pt_region *region;
     pt_worker *self;
     size_t worker, workers;
+    double share_begin, share_end; /* of all work: what the workers before have, and this one too */
+    uint64_t waited;               /* ticks */
     size_t row_begin,
         row_end;             /* of the mini-batch: those it fetches, and walks unless shared out */
     size_t in_begin, in_end; /* relay: its inputs */
     pt_tape tape;            /* its own view: which data, whose profile */
 } pt_seat;
+
+/* A worker's share of n rows, or units of any kind: [*begin, *end), in multiples of `granule`. */
+void pt_seat_share(const pt_seat *seat, size_t n, size_t granule, size_t *begin, size_t *end);
 
 /* Waits until every worker of the region is here. */
 void pt_seat_wait_for_all(pt_seat *seat);
@@ -49,11 +54,8 @@ void pt_update(pt_seat *seat, uint64_t step);
 
 /* The columns of a layer that belong to a worker of the columns schedule; false: the layer is too
  * narrow and is shared out by rows. */
-bool pt_own_columns(const pt_node *node, size_t cols, size_t worker, size_t workers, size_t *begin,
+bool pt_own_columns(const pt_seat *seat, const pt_node *node, size_t cols, size_t *begin,
                     size_t *end);
-/* Relay, 2 or more workers: the inputs (columns of the data) that belong to one. */
-void pt_own_inputs(const pt_trainer *trainer, size_t worker, size_t workers, size_t *begin,
-                   size_t *end);
 /* Whether a node is handed from worker to worker in the relay schedule: it reads the data's lists. */
 bool pt_is_relayed(const pt_trainer *trainer, const pt_node *node);
 /* Whether no gradient reads the values of relayed nodes, so that those of the next step may be formed

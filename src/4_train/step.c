@@ -21,15 +21,34 @@ void pt_tape_read_batch(pt_tape *tape, const pt_batch *batch) {
     tape->byte_value = batch->lists ? batch->lists->value : NULL;
 }
 
+/* The first input (column of the data) that a worker of the relay owns, given the share of work in
+ * front of it. */
+static size_t first_input(const pt_trainer *t, double share) {
+    const size_t inputs = t->graph->nodes[0].cols;
+    const size_t units = (inputs + PT_ROW_ALIGN - 1) / PT_ROW_ALIGN;
+    size_t unit = 0;
+    while (unit < units && t->input_work[unit] < share * t->input_work[units])
+        unit++;
+    return share == 1 || unit == units ? inputs : unit * PT_ROW_ALIGN;
+}
+
 static void take_seat(pt_seat *seat, pt_region *region, size_t worker, size_t workers) {
     pt_trainer *t = region->trainer;
     pt_worker *self = &t->workers[worker];
     *seat = (pt_seat){
-        .region = region, .self = self, .worker = worker, .workers = workers, .tape = t->tape};
-    if (region->schedule == PT_SCHEDULE_RELAY && workers > 1)
-        pt_own_inputs(t, worker, workers, &seat->in_begin, &seat->in_end);
-    else
-        seat->in_end = t->graph->nodes[0].cols;
+        .region = region,
+        .self = self,
+        .worker = worker,
+        .workers = workers,
+        .share_begin = pt_pace_before(t, worker, workers),
+        .share_end = pt_pace_before(t, worker + 1, workers),
+        .in_end = t->graph->nodes[0].cols,
+        .tape = t->tape,
+    };
+    if (region->schedule == PT_SCHEDULE_RELAY && workers > 1) {
+        seat->in_begin = first_input(t, seat->share_begin);
+        seat->in_end = first_input(t, seat->share_end);
+    }
     seat->tape.profile = self->profile.ticks ? &self->profile : NULL;
     if (region->schedule ==
         PT_SCHEDULE_PER_THREAD) { /* rows follow shards, whole subtrees of them */
@@ -40,7 +59,7 @@ static void take_seat(pt_seat *seat, pt_region *region, size_t worker, size_t wo
         seat->row_begin = self->shards.row[0];
         seat->row_end = self->shards.row[hi - lo];
     } else {
-        pt_partition(t->batch.rows, 1, worker, workers, &seat->row_begin, &seat->row_end);
+        pt_seat_share(seat, t->batch.rows, 1, &seat->row_begin, &seat->row_end);
     }
 }
 
@@ -94,6 +113,7 @@ static void train(void *context, size_t worker, size_t workers) {
     pt_region *r = context;
     pt_trainer *t = r->trainer;
     const unsigned previous = pt_float_environment_enter();
+    const uint64_t start = __rdtsc();
     pt_seat seat;
     take_seat(&seat, r, worker, workers);
     for (uint64_t step = r->first; step < r->last; step++) {
@@ -125,6 +145,8 @@ static void train(void *context, size_t worker, size_t workers) {
         if (stop)
             break;
     }
+    seat.self->waited = seat.waited;
+    seat.self->ticks = __rdtsc() - start;
     pt_float_environment_leave(previous);
 }
 
@@ -146,7 +168,11 @@ void pt_train_region(pt_trainer *trainer, uint64_t last, pt_loader *loader) {
     for (size_t b = 0; b < r.blocks; b++)
         trainer->relay[b] = (pt_progress){0};
     pt_barrier_init(&r.barrier, threads);
+    for (size_t w = 0; w < threads; w++)
+        trainer->workers[w].ticks = 0;
     pt_workers_run(threads, train, &r);
+    if (r.schedule != PT_SCHEDULE_PER_THREAD) /* whose parts are whole shards */
+        pt_pace_note(trainer, threads, trainer->iteration - r.first);
 }
 
 double pt_trainer_gradients(pt_trainer *t, uint64_t step, float *gradient) {

@@ -70,6 +70,7 @@ static const pt_sparse_data *lists_of(const pt_trainer *t) {
 }
 
 static pt_status make_worker(pt_trainer *t, pt_worker *worker, bool one_hot, pt_error *err) {
+    worker->pace = 1;
     const pt_graph *graph = t->graph;
     size_t rows = t->config->train.batch_size;
     if (rows < EVALUATION_ROWS)

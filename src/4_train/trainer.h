@@ -36,6 +36,9 @@ typedef struct pt_worker {
     int32_t *predicted;
     uint64_t correct;
     pt_shard_range shards; /* that this worker owns (per-thread schedule) */
+    double pace;           /* how much it does while others do as much as theirs: pace.c */
+    uint64_t ticks;        /* of the last region .. */
+    uint64_t waited;       /* .. of which it waited for others */
     pt_profile profile;    /* ticks NULL: off */
 } pt_worker;
 
@@ -77,6 +80,12 @@ struct pt_trainer {
  */
 void pt_partition(size_t n, size_t granule, size_t worker, size_t workers, size_t *begin,
                   size_t *end);
+
+/* After a region of so many workers, whose ticks and waits are known, and steps. */
+void pt_pace_note(pt_trainer *trainer, size_t workers, uint64_t steps);
+/* The fraction of the work in front of worker `worker` of `workers`, from 0 to 1 for one behind the
+ * last. */
+double pt_pace_before(const pt_trainer *trainer, size_t worker, size_t workers);
 
 /* Lists the nonzero features of both splits, where that pays; part of pt_trainer_create. */
 pt_status pt_trainer_make_lists(pt_trainer *trainer, pt_error *err);

@@ -64,14 +64,15 @@ static double best_of_trial(const pt_tuner *tuner) {
 }
 
 static double word_seconds(const pt_tuner *tuner) {
-    return tuner->settled_seconds < WORD_SECONDS ? FIRST_WORD_SECONDS : WORD_SECONDS;
+    const bool first = tuner->count > 1 && tuner->settled_seconds < WORD_SECONDS;
+    return first ? FIRST_WORD_SECONDS : WORD_SECONDS;
 }
 
 uint64_t pt_tuner_next(const pt_tuner *tuner, uint64_t left) {
     uint64_t next = left;
-    if (tuner->count == 1)
+    if (tuner->count == 1 && tuner->candidate[0].threads == 1)
         return left;
-    if (tuner->window == 0)
+    if (tuner->window == 0 && tuner->candidate[0].seconds == 0)
         next = FIRST_WINDOW;
     else if (tuner->round < PT_TRIAL_ROUNDS)
         next = tuner->warm ? tuner->window : 1;
@@ -194,9 +195,13 @@ static void hold_to_word(pt_tuner *tuner, uint64_t iterations, double seconds) {
 }
 
 void pt_tuner_note(pt_tuner *tuner, uint64_t iterations, double seconds) {
-    if (tuner->count == 1 || iterations == 0)
+    if (iterations == 0)
         return;
     const double each = seconds / (double)iterations;
+    if (tuner->count == 1) { /* nothing to choose, but the workers' paces want windows */
+        tuner->candidate[0].seconds = each;
+        return;
+    }
     tuner->trial_seconds += seconds;
     if (tuner->window == 0) { /* the first iterations, on the first candidate, set the window */
         const double fit = each > 0 ? WINDOW_SECONDS / each : 1e6;

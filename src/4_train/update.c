@@ -48,7 +48,7 @@ static bool has_columns(const pt_seat *seat, const pt_param *param) {
     const pt_node *node = &seat->region->trainer->graph->nodes[param->node];
     size_t begin, end;
     return seat->region->schedule == PT_SCHEDULE_COLUMNS && param->cols == node->cols &&
-           pt_own_columns(node, node->cols, seat->worker, seat->workers, &begin, &end);
+           pt_own_columns(seat, node, node->cols, &begin, &end);
 }
 
 static bool has_inputs(const pt_seat *seat, const pt_param *param) {
@@ -64,15 +64,14 @@ static double shared_work(const pt_seat *seat, const pt_param *param) {
     return row_work(seat->region->trainer, param) * (double)param->rows;
 }
 
-/* The row of `param` where the share of `worker` of `workers` begins, `before` units of work of `total`
- * lying in front of the parameter; in steps that keep register tiles whole. The next worker's begin
- * is this one's end. */
+/* The row of `param` behind `share` of all work, `before` units of work of `total` lying in front of the
+ * parameter; in steps that keep register tiles whole. */
 static size_t row_at(const pt_trainer *t, const pt_param *param, double before, double total,
-                     size_t worker, size_t workers) {
+                     double share) {
     enum { GRANULE = 16 };
-    if (worker == workers)
+    if (share == 1)
         return param->rows;
-    const double begin = total * (double)worker / (double)workers - before;
+    const double begin = total * share - before;
     if (begin <= 0)
         return 0;
     const double row = begin / row_work(t, param);
@@ -86,23 +85,22 @@ static pt_gradient_part own_part(const pt_seat *seat, const pt_param *param, dou
                                  double total) {
     const pt_trainer *t = seat->region->trainer;
     const pt_node *node = &t->graph->nodes[param->node];
-    const size_t worker = seat->worker, workers = seat->workers;
     pt_gradient_part part = {.row_end = param->rows, .col_end = param->cols};
     if (has_columns(seat, param)) {
-        pt_own_columns(node, node->cols, worker, workers, &part.col_begin, &part.col_end);
+        pt_own_columns(seat, node, node->cols, &part.col_begin, &part.col_end);
         return part;
     }
     if (has_inputs(seat, param)) {
         if (param->rows == t->graph->nodes[0].cols) {
             part.row_begin = seat->in_begin;
             part.row_end = seat->in_end;
-        } else if (worker > 0) { /* a bias: where the first worker starts the chains */
+        } else if (seat->worker > 0) { /* a bias: where the first worker starts the chains */
             part.row_end = 0;
         }
         return part;
     }
-    part.row_begin = row_at(t, param, before, total, worker, workers);
-    part.row_end = row_at(t, param, before, total, worker + 1, workers);
+    part.row_begin = row_at(t, param, before, total, seat->share_begin);
+    part.row_end = row_at(t, param, before, total, seat->share_end);
     return part;
 }
 

@@ -12,9 +12,19 @@
  */
 #include "4_train/region.h"
 
+void pt_seat_share(const pt_seat *seat, size_t n, size_t granule, size_t *begin, size_t *end) {
+    const double units = (double)((n + granule - 1) / granule);
+    *begin = (size_t)(units * seat->share_begin + 0.5) * granule;
+    *end = (size_t)(units * seat->share_end + 0.5) * granule;
+    if (*begin > n)
+        *begin = n;
+    if (*end > n)
+        *end = n;
+}
+
 void pt_seat_wait_for_all(pt_seat *seat) {
     const uint64_t time = pt_profile_start(seat->tape.profile);
-    pt_barrier_wait(&seat->region->barrier, seat->workers);
+    seat->waited += pt_barrier_wait(&seat->region->barrier, seat->workers);
     pt_profile_add(seat->tape.profile, PT_PHASE_BARRIER, 0, time);
 }
 
@@ -57,20 +67,20 @@ void pt_walk_rows(pt_trainer *t, const pt_batch *batch, const pt_tape *tape, siz
 
 /* --- columns --- */
 
-bool pt_own_columns(const pt_node *node, size_t cols, size_t worker, size_t workers, size_t *begin,
+bool pt_own_columns(const pt_seat *seat, const pt_node *node, size_t cols, size_t *begin,
                     size_t *end) {
-    if (!node->ops->splits_columns || cols < PT_COLUMNS_EACH * workers)
+    if (!node->ops->splits_columns || cols < PT_COLUMNS_EACH * seat->workers)
         return false;
-    pt_partition(cols, 2 * PT_ROW_ALIGN, worker, workers, begin, end);
+    pt_seat_share(seat, cols, 2 * PT_ROW_ALIGN, begin, end);
     return true;
 }
 
 /* A worker's part of one node: columns where there are enough, else rows. */
-static pt_tile own_tile(const pt_trainer *t, const pt_node *node, size_t cols, size_t worker,
-                        size_t workers) {
-    pt_tile tile = {0, t->batch.rows, 0, cols};
-    if (!pt_own_columns(node, cols, worker, workers, &tile.col_begin, &tile.col_end))
-        pt_partition(t->batch.rows, 1, worker, workers, &tile.row_begin, &tile.row_end);
+static pt_tile own_tile(const pt_seat *seat, const pt_node *node, size_t cols) {
+    const size_t rows = seat->region->trainer->batch.rows;
+    pt_tile tile = {0, rows, 0, cols};
+    if (!pt_own_columns(seat, node, cols, &tile.col_begin, &tile.col_end))
+        pt_seat_share(seat, rows, 1, &tile.row_begin, &tile.row_end);
     return tile;
 }
 
@@ -78,17 +88,16 @@ static pt_tile own_tile(const pt_trainer *t, const pt_node *node, size_t cols, s
 static void walk_columns(pt_seat *seat, const pt_batch *batch) {
     pt_trainer *t = seat->region->trainer;
     const pt_graph *graph = t->graph;
-    const size_t worker = seat->worker, workers = seat->workers;
     void *scratch = seat->self->scratch;
     for (size_t i = 1; i < graph->node_count; i++) {
         pt_seat_wait_for_all(seat);
-        const pt_tile tile = own_tile(t, &graph->nodes[i], graph->nodes[i].cols, worker, workers);
+        const pt_tile tile = own_tile(seat, &graph->nodes[i], graph->nodes[i].cols);
         if (tile.row_begin < tile.row_end && tile.col_begin < tile.col_end)
             pt_graph_forward_node(graph, t->kernels, t->params, &seat->tape, i, &tile, scratch);
     }
     pt_seat_wait_for_all(seat);
     size_t begin, end;
-    pt_partition(t->batch.rows, 1, worker, workers, &begin, &end);
+    pt_seat_share(seat, t->batch.rows, 1, &begin, &end);
     if (begin < end)
         evaluate_loss(t, batch, &seat->tape, begin, end);
     for (size_t i = graph->node_count; i-- > 1;) {
@@ -96,7 +105,7 @@ static void walk_columns(pt_seat *seat, const pt_batch *batch) {
         if (cols == 0)
             continue;
         pt_seat_wait_for_all(seat);
-        const pt_tile tile = own_tile(t, &graph->nodes[i], cols, worker, workers);
+        const pt_tile tile = own_tile(seat, &graph->nodes[i], cols);
         if (tile.row_begin < tile.row_end && tile.col_begin < tile.col_end)
             pt_graph_backward_node(graph, t->kernels, t->params, &seat->tape, i, &tile, scratch);
     }
@@ -118,27 +127,10 @@ bool pt_relay_overlaps(const pt_trainer *t) {
     return true;
 }
 
-/* The first input of worker `worker`: all have as many nonzero inputs, but the last, who comes last
- * to the rest of the graph and finds it walked, a few more. */
-static size_t first_input(const pt_trainer *t, size_t worker, size_t workers) {
-    const double last_share = 1.06 / (double)workers; /* measured on the book's net, 2 workers */
-    const size_t inputs = t->graph->nodes[0].cols;
-    const size_t units = (inputs + PT_ROW_ALIGN - 1) / PT_ROW_ALIGN;
-    const double share = (1 - last_share) / (double)(workers - 1) * (double)worker;
-    size_t unit = 0;
-    while (unit < units && t->input_work[unit] < share * t->input_work[units])
-        unit++;
-    return worker == workers || unit == units ? inputs : unit * PT_ROW_ALIGN;
-}
-
-void pt_own_inputs(const pt_trainer *t, size_t worker, size_t workers, size_t *begin, size_t *end) {
-    *begin = first_input(t, worker, workers);
-    *end = first_input(t, worker + 1, workers);
-}
-
 static void wait_for_stage(pt_seat *seat, size_t block, unsigned stage) {
     const uint64_t time = pt_profile_start(seat->tape.profile);
-    pt_progress_wait(&seat->region->trainer->relay[block], stage, seat->region->barrier.spin_ticks);
+    seat->waited += pt_progress_wait(&seat->region->trainer->relay[block], stage,
+                                     seat->region->barrier.spin_ticks);
     pt_profile_add(seat->tape.profile, PT_PHASE_BARRIER, 0, time);
 }
 

@@ -41,33 +41,34 @@ static bool reached(unsigned now, unsigned count) {
     return (int)(now - count) >= 0;
 }
 
-void pt_progress_wait(pt_progress *progress, unsigned count, uint64_t spin_ticks) {
+uint64_t pt_progress_wait(pt_progress *progress, unsigned count, uint64_t spin_ticks) {
     if (reached(atomic_load_explicit(&progress->count, memory_order_acquire), count))
-        return;
-    for (const uint64_t start = __rdtsc(); __rdtsc() - start < spin_ticks;) {
+        return 0;
+    const uint64_t start = __rdtsc();
+    while (__rdtsc() - start < spin_ticks) {
         if (reached(atomic_load_explicit(&progress->count, memory_order_acquire), count))
-            return;
+            return __rdtsc() - start;
         _mm_pause();
     }
     atomic_fetch_add(&progress->sleepers, 1);
     for (unsigned now; !reached(now = atomic_load(&progress->count), count);)
         syscall(SYS_futex, &progress->count, FUTEX_WAIT_PRIVATE, now, NULL, NULL, 0);
     atomic_fetch_sub(&progress->sleepers, 1);
+    return __rdtsc() - start;
 }
 
 void pt_barrier_init(pt_barrier *barrier, size_t workers) {
     *barrier = (pt_barrier){.spin_ticks = spin_ticks_of(workers)};
 }
 
-void pt_barrier_wait(pt_barrier *barrier, size_t workers) {
+uint64_t pt_barrier_wait(pt_barrier *barrier, size_t workers) {
     if (workers <= 1)
-        return;
+        return 0;
     const unsigned next =
         atomic_load_explicit(&barrier->generation.count, memory_order_relaxed) + 1;
-    if (atomic_fetch_add_explicit(&barrier->arrived, 1, memory_order_acq_rel) + 1 == workers) {
-        atomic_store_explicit(&barrier->arrived, 0, memory_order_relaxed);
-        pt_progress_reach(&barrier->generation, next);
-    } else {
-        pt_progress_wait(&barrier->generation, next, barrier->spin_ticks);
-    }
+    if (atomic_fetch_add_explicit(&barrier->arrived, 1, memory_order_acq_rel) + 1 < workers)
+        return pt_progress_wait(&barrier->generation, next, barrier->spin_ticks);
+    atomic_store_explicit(&barrier->arrived, 0, memory_order_relaxed);
+    pt_progress_reach(&barrier->generation, next);
+    return 0;
 }
