@@ -374,6 +374,43 @@ TEST(gemm, shard_trees) {
     pt_float_environment_leave(previous);
 }
 
+/* Gradients so wide and high that A and blocks of B are packed and the tiles walk along C: every tree,
+ * blocks of A and B, and any number of vectors behind the last full panel, of either vector width. */
+TEST(gemm, wide_gradients) {
+    unsigned previous = enter();
+    static const size_t counts[] = {1, 2, 3, 4, 7, 16, 65};
+    static const size_t shapes[][3] = {
+        {144, 289, 1},   {150, 300, 7},  {161, 337, 32},  {97, 111, 64},
+        {145, 352, 130}, {96, 97, 20},   {190, 320, 515}, {144, 390, 96},
+        {96, 1000, 128}, {203, 305, 12}, {151, 384, 40},
+    };
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (size_t j = 0; j < 2; j++) {
+            const size_t count = counts[(2 * i + j) % (sizeof counts / sizeof *counts)];
+            const size_t k = shapes[i][2];
+            shard_plan even, uneven;
+            plan_even(&even, count, 3, k);
+            plan_uneven(&uneven, count, 0, k);
+            gemm_case g = {.form = PT_GEMM_TN,
+                           .m = shapes[i][0],
+                           .n = shapes[i][1],
+                           .k = k,
+                           .padding = i % 2 * 5,
+                           .misalignment = i % 3 == 0,
+                           .descend = j == 1,
+                           .shards = &even.shards};
+            check_case(&g);
+            g.shards = &uneven.shards;
+            g.zeros = 1; /* not so many that they are skipped */
+            check_case(&g);
+        }
+    shard_plan plan; /* more rows of C than the packed A of one block, of AVX-512, too */
+    plan_even(&plan, 4, 0, 1400);
+    check_case(
+        &(gemm_case){.form = PT_GEMM_TN, .m = 400, .n = 290, .k = 1400, .shards = &plan.shards});
+    pt_float_environment_leave(previous);
+}
+
 /* Sums that end in -0: all products are -0, so is the bias, or the last one is flushed to -0. */
 TEST(gemm, negative_zeros) {
     unsigned previous = enter();
