@@ -32,9 +32,11 @@ VERSION := $(shell sed -n 's/.*PTRAIN_VERSION *"\(.*\)"/\1/p' include/ptrain/ver
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes \
             -Wmissing-prototypes -Wdouble-promotion -Wundef -Wvla -Wcast-qual -Wwrite-strings -Werror
 STANDARD := -std=c17 -D_GNU_SOURCE
-# gcc would clear small structures by `rep stos`, which takes as long as a small matrix product.
+# gcc would clear small structures by `rep stos`, which takes as long as a small matrix product. Other
+# compilers don't know the option, nor need it.
 COMMA := ,
-CLEARING := $(if $(findstring clang,$(CC)),,-mmemset-strategy=unrolled_loop:512:noalign$(COMMA)libcall:-1:noalign)
+CLEARING := -mmemset-strategy=unrolled_loop:512:noalign$(COMMA)libcall:-1:noalign
+CLEARING := $(shell $(CC) $(CLEARING) -x c -c /dev/null -o /dev/null 2>/dev/null && echo '$(CLEARING)')
 CPPFLAGS_OURS := -Iinclude -Isrc -I. $(if $(filter thread,$(SANITIZE)),-DPT_SCALAR_ONLY)
 CFLAGS_OURS := $(STANDARD) -ffp-contract=off -fno-math-errno $(CLEARING) $(OPT) -g -pthread $(WARNINGS) \
                $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)

@@ -29,11 +29,11 @@
 #include "simd/gemm_column_sum_body.h"
 
 #define DEFINE_TILE(r, c)                                                                          \
-    static void pt_sgemm_rows_##r##x##c##_avx512(const pt_gemm_tile *tile) {                       \
-        tile_rows(tile, r, c / LANES);                                                             \
+    static void pt_sgemm_rows_##r##x##c##_avx512(const pt_gemm_tile *run) {                        \
+        tile_rows(run, r, c / LANES);                                                              \
     }                                                                                              \
-    static void pt_sgemm_columns_##r##x##c##_avx512(const pt_gemm_tile *tile) {                    \
-        tile_columns(tile, r, c / LANES);                                                          \
+    static void pt_sgemm_columns_##r##x##c##_avx512(const pt_gemm_tile *run) {                     \
+        tile_columns(run, r, c / LANES);                                                           \
     }
 TILE_LIST(DEFINE_TILE)
 

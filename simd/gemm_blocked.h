@@ -96,7 +96,7 @@ typedef struct pt_gemm_shallow {
     size_t ldc;
 } pt_gemm_shallow;
 
-typedef void (*pt_gemm_tile_function)(const pt_gemm_tile *tile);
+typedef void (*pt_gemm_tile_function)(const pt_gemm_tile *run);
 
 /* The tiles of one instruction set, and the sizes that suit it. */
 typedef struct pt_gemm_tiles {
@@ -121,7 +121,7 @@ typedef struct pt_gemm_tiles {
      * is no multiple of lanes, which wants n <= lanes, in less than a line behind the panel. */
     void (*pack_transposed)(size_t n, size_t k, const float *b, size_t ldb, float *panel,
                             size_t width);
-    /* panel[l * width + j] = b[l * ldb + j] for j < n, zeros for n <= j < width, l < k */
+    /* panel[l * width + j] = b[l * ldb + j] for j < n, then zeros; width: n rounded up to lanes */
     void (*pack_rows)(size_t k, size_t n, const float *b, size_t ldb, float *panel, size_t width);
     /* out[l * rows + i] = a[l * lda + i] for i < rows, l < k */
     void (*pack_columns)(size_t rows, size_t k, const float *a, size_t lda, float *out);

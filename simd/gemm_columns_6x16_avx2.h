@@ -70,9 +70,9 @@ typedef struct main_walk {
     MAIN_FIRST_ROW(form, 5, c10, c11) MAIN_A_ROW_##form
 
 #define MAIN_SUMS(acc)                                                                             \
-    [c0] "+x"(acc[0]), [c1] "+x"(acc[1]), [c2] "+x"(acc[2]), [c3] "+x"(acc[3]), [c4] "+x"(acc[4]), \
-        [c5] "+x"(acc[5]), [c6] "+x"(acc[6]), [c7] "+x"(acc[7]), [c8] "+x"(acc[8]),                \
-        [c9] "+x"(acc[9]), [c10] "+x"(acc[10]), [c11] "+x"(acc[11])
+    [c0] "+&x"(acc[0]), [c1] "+&x"(acc[1]), [c2] "+&x"(acc[2]), [c3] "+&x"(acc[3]),                \
+        [c4] "+&x"(acc[4]), [c5] "+&x"(acc[5]), [c6] "+&x"(acc[6]), [c7] "+&x"(acc[7]),            \
+        [c8] "+&x"(acc[8]), [c9] "+&x"(acc[9]), [c10] "+&x"(acc[10]), [c11] "+&x"(acc[11])
 #define MAIN_CLOBBERS "memory", "cc", "xmm13", "xmm14", "xmm15"
 
 /* One step, the first of a shard; three, so that of shards of 4n rows none is left over; four, beside
@@ -81,7 +81,7 @@ typedef struct main_walk {
 #define DEFINE_MAIN(form)                                                                          \
     static ALWAYS_INLINE void main_first_##form(main_walk *walk, vec before[], vec acc[]) {        \
         __asm__ volatile(MAIN_FIRST(form) MAIN_A_ROWS_##form(1)                                    \
-                         : MAIN_SUMS(acc), [a] "+r"(walk->a)                                       \
+                         : MAIN_SUMS(acc), [a] "+&r"(walk->a)                                      \
                          : [b] "r"(walk->b), [a_step] "r"(walk->a_step), [zero] "x"(vec_zero()),   \
                            [before] "r"(before)                                                    \
                          : MAIN_CLOBBERS);                                                         \
@@ -94,7 +94,7 @@ typedef struct main_walk {
 #define DEFINE_MAIN_STEPS(form, steps)                                                             \
     static ALWAYS_INLINE void main_##steps##_##form(main_walk *walk, vec acc[]) {                  \
         __asm__ volatile(MAIN_STEPS_##steps(form) MAIN_A_ROWS_##form(steps)                        \
-                         : MAIN_SUMS(acc), [a] "+r"(walk->a)                                       \
+                         : MAIN_SUMS(acc), [a] "+&r"(walk->a)                                      \
                          : [b] "r"(walk->b), [a_step] "r"(walk->a_step)                            \
                          : MAIN_CLOBBERS);                                                         \
         walk->b += (steps)*16;                                                                     \
@@ -106,7 +106,7 @@ typedef struct main_walk {
                              MAIN_A_ROWS_##form(steps) "add $64*" #steps ", %[b]\n\t"              \
                                                        "cmp %[end], %[b]\n\t"                      \
                                                        "jne 1b"                                    \
-                         : MAIN_SUMS(acc), [a] "+r"(walk->a), [b] "+r"(walk->b)                    \
+                         : MAIN_SUMS(acc), [a] "+&r"(walk->a), [b] "+&r"(walk->b)                  \
                          : [end] "r"(walk->b + (steps)*16 * count), [a_step] "r"(walk->a_step)     \
                          : MAIN_CLOBBERS);                                                         \
     }

@@ -19,13 +19,13 @@ static size_t panel_width(const pt_gemm_tiles *tiles) {
     return tiles->usual_vectors * tiles->lanes;
 }
 
-static size_t tile_rows(const pt_gemm_tiles *tiles) {
+static size_t tallest_tile(const pt_gemm_tiles *tiles) {
     return tiles->max_rows_columns[tiles->usual_vectors];
 }
 
 /* Wide enough for packing A to pay, and high enough for packing B ahead. */
 bool pt_gemm_is_wide_columns(const pt_gemm_tiles *tiles, size_t m, size_t n, size_t k) {
-    return n > PACK_PANELS * panel_width(tiles) && m >= WIDE_TILES * tile_rows(tiles) && k > 0 &&
+    return n > PACK_PANELS * panel_width(tiles) && m >= WIDE_TILES * tallest_tile(tiles) && k > 0 &&
            k <= MAX_SHARD_PANEL_ROWS;
 }
 
@@ -116,7 +116,7 @@ void pt_gemm_wide_columns(const pt_gemm_tiles *tiles, size_t m, size_t n, const 
     float *a_packed = scratch;
     float *b_packed = scratch + divide_up(m_block * k, PT_GEMM_LINE) * PT_GEMM_LINE;
     for (size_t i = 0; i < m; i += m_block) {
-        const size_t rows = min_size(m_block, m - i), count = divide_up(rows, tile_rows(tiles));
+        const size_t rows = min_size(m_block, m - i), count = divide_up(rows, tallest_tile(tiles));
         pack_a(tiles, rows, count, k, a + i, lda, a_packed);
         for (size_t j = 0; j < n; j += n_block) {
             const size_t columns = min_size(n_block, n - j);

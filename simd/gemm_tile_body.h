@@ -378,6 +378,7 @@ static ALWAYS_INLINE void all_shards(const pt_shards *shards, columns_walk *walk
 }
 
 static ALWAYS_INLINE void tile_columns(const pt_gemm_tile *run, size_t rows, size_t vectors) {
+    assert(!run->b || !run->a_packed);
     const vec_mask last = vec_first(run->columns - (vectors - 1) * LANES);
     const float *a = run->a_packed ? run->a_packed : run->a;
     float *panel = run->panel, *c = run->c;

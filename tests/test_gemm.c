@@ -380,9 +380,9 @@ TEST(gemm, wide_gradients) {
     unsigned previous = enter();
     static const size_t counts[] = {1, 2, 3, 4, 7, 16, 65};
     static const size_t shapes[][3] = {
-        {144, 289, 1},   {150, 300, 7},  {161, 337, 32},  {97, 111, 64},
-        {145, 352, 130}, {96, 97, 20},   {190, 320, 515}, {144, 390, 96},
-        {96, 1000, 128}, {203, 305, 12}, {151, 384, 40},
+        {144, 293, 1},   {150, 300, 7},  {161, 337, 32},  {97, 111, 64},
+        {145, 352, 130}, {96, 101, 20},  {190, 320, 515}, {144, 390, 96},
+        {96, 1000, 128}, {203, 305, 12}, {151, 384, 40},  {144, 328, 33},
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (size_t j = 0; j < 2; j++) {
@@ -407,7 +407,7 @@ TEST(gemm, wide_gradients) {
     shard_plan plan; /* more rows of C than the packed A of one block, of AVX-512, too */
     plan_even(&plan, 4, 0, 1400);
     check_case(
-        &(gemm_case){.form = PT_GEMM_TN, .m = 400, .n = 290, .k = 1400, .shards = &plan.shards});
+        &(gemm_case){.form = PT_GEMM_TN, .m = 400, .n = 300, .k = 1400, .shards = &plan.shards});
     pt_float_environment_leave(previous);
 }
 

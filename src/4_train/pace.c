@@ -10,19 +10,21 @@
 
 #include <math.h>
 
-enum {
-    LEAST_STEPS = 8,
-    LEAST_TICKS = 20 << 20, /* 5 to 10 milliseconds: a shorter region is a matter of chance */
-};
-#define GAIN  0.5  /* of what would make up for the last region: it may have been hit by chance */
-#define LEAST 0.25 /* times the mean: less, or more, is no difference of cores */
-#define MOST  4.0
+#define LEAST_TICKS 20e6 /* 5 to 10 milliseconds: a shorter region is a matter of chance */
+#define GAIN        0.5 /* of what would make up for the last region: it may have been hit by chance */
+#define LEAST       0.25 /* times the mean: less, or more, is no difference of cores */
+#define MOST        4.0
 
-void pt_pace_note(pt_trainer *t, size_t workers, uint64_t steps) {
+void pt_pace_note(pt_trainer *t, size_t workers) {
+    if (workers != t->paced) { /* what is known of other teams says nothing of this one */
+        for (size_t w = 0; w < t->threads; w++)
+            t->workers[w].pace = 1;
+        t->paced = workers;
+    }
     double busy = 0, sum = 0;
     for (size_t w = 0; w < workers; w++) {
         const pt_worker *self = &t->workers[w];
-        if (steps < LEAST_STEPS || self->ticks < LEAST_TICKS || self->waited >= self->ticks)
+        if ((double)self->ticks < LEAST_TICKS || self->waited >= self->ticks)
             return;
         busy += (double)(self->ticks - self->waited) / (double)workers;
     }

@@ -22,7 +22,7 @@ void pt_tape_read_batch(pt_tape *tape, const pt_batch *batch) {
 }
 
 /* The first input (column of the data) that a worker of the relay owns, given the share of work in
- * front of it. */
+ * front of it; 1: the end, where inputs without work belong to the last worker. */
 static size_t first_input(const pt_trainer *t, double share) {
     const size_t inputs = t->graph->nodes[0].cols;
     const size_t units = (inputs + PT_ROW_ALIGN - 1) / PT_ROW_ALIGN;
@@ -169,10 +169,11 @@ void pt_train_region(pt_trainer *trainer, uint64_t last, pt_loader *loader) {
         trainer->relay[b] = (pt_progress){0};
     pt_barrier_init(&r.barrier, threads);
     for (size_t w = 0; w < threads; w++)
-        trainer->workers[w].ticks = 0;
+        trainer->workers[w].ticks = 0; /* a thread that does not come is not judged by old ones */
     pt_workers_run(threads, train, &r);
-    if (r.schedule != PT_SCHEDULE_PER_THREAD) /* whose parts are whole shards */
-        pt_pace_note(trainer, threads, trainer->iteration - r.first);
+    /* Trial windows are too short to tell; the parts of per_thread are whole shards. */
+    if (pt_tuner_settled(&trainer->tuner) && r.schedule != PT_SCHEDULE_PER_THREAD)
+        pt_pace_note(trainer, threads);
 }
 
 double pt_trainer_gradients(pt_trainer *t, uint64_t step, float *gradient) {

@@ -36,9 +36,9 @@ typedef struct pt_worker {
     int32_t *predicted;
     uint64_t correct;
     pt_shard_range shards; /* that this worker owns (per-thread schedule) */
-    double pace;           /* how much it does while others do as much as theirs: pace.c */
-    uint64_t ticks;        /* of the last region .. */
-    uint64_t waited;       /* .. of which it waited for others */
+    double pace;           /* its part of the work is its pace by the sum of all: pace.c */
+    uint64_t ticks;        /* of the last region; 0: it took no part */
+    uint64_t waited;       /* of these, for others */
     pt_profile profile;    /* ticks NULL: off */
 } pt_worker;
 
@@ -55,6 +55,7 @@ struct pt_trainer {
 
     size_t threads; /* the most there may be */
     pt_worker *workers;
+    size_t paced;          /* how many of them the paces are for */
     pt_progress *relay;    /* relay schedule: stages that each block of rows has passed */
     pt_tuner tuner;        /* how many of them run, and by which schedule */
     pt_tape tape;          /* of the mini-batch, shared: workers own rows */
@@ -81,10 +82,10 @@ struct pt_trainer {
 void pt_partition(size_t n, size_t granule, size_t worker, size_t workers, size_t *begin,
                   size_t *end);
 
-/* After a region of so many workers, whose ticks and waits are known, and steps. */
-void pt_pace_note(pt_trainer *trainer, size_t workers, uint64_t steps);
-/* The fraction of the work in front of worker `worker` of `workers`, from 0 to 1 for one behind the
- * last. */
+/* Sets the paces of `workers` workers by the ticks and waits of the last region, which was theirs. */
+void pt_pace_note(pt_trainer *trainer, size_t workers);
+/* The part of all work, from 0 to 1, that the workers before `worker` have; exactly 1 only if worker is
+ * workers: all of it. */
 double pt_pace_before(const pt_trainer *trainer, size_t worker, size_t workers);
 
 /* Lists the nonzero features of both splits, where that pays; part of pt_trainer_create. */

@@ -68,11 +68,16 @@ static double word_seconds(const pt_tuner *tuner) {
     return first ? FIRST_WORD_SECONDS : WORD_SECONDS;
 }
 
+bool pt_tuner_settled(const pt_tuner *tuner) {
+    return tuner->count == 1 || (tuner->window > 0 && tuner->round == PT_TRIAL_ROUNDS);
+}
+
 uint64_t pt_tuner_next(const pt_tuner *tuner, uint64_t left) {
     uint64_t next = left;
-    if (tuner->count == 1 && tuner->candidate[0].threads == 1)
-        return left;
-    if (tuner->window == 0 && tuner->candidate[0].seconds == 0)
+    const pt_candidate *first = &tuner->candidate[0];
+    if (tuner->count == 1 && (first->threads == 1 || first->schedule == PT_SCHEDULE_PER_THREAD))
+        return left; /* no choice, no paces */
+    if (tuner->window == 0 && first->seconds == 0)
         next = FIRST_WINDOW;
     else if (tuner->round < PT_TRIAL_ROUNDS)
         next = tuner->warm ? tuner->window : 1;

@@ -23,9 +23,10 @@ enum { PT_MAX_CANDIDATES = 48, PT_TRIAL_ROUNDS = 3 };
 
 typedef struct pt_candidate {
     size_t threads;
-    pt_schedule schedule;           /* never AUTO */
-    double seconds;                 /* of an iteration: the median window of the last trial */
-    double sustained;               /* of an iteration, when last it went on; 0: not yet */
+    pt_schedule schedule; /* never AUTO */
+    double seconds;   /* of an iteration: the median window of the last trial; the only candidate's:
+                       of the last run */
+    double sustained; /* of an iteration, when last it went on; 0: not yet */
     double window[PT_TRIAL_ROUNDS]; /* of this trial: seconds of an iteration in each window */
     int windows;
     bool out; /* of this trial: too far behind */
@@ -53,6 +54,9 @@ void pt_tuner_init(pt_tuner *tuner, const pt_config *config, size_t most, unsign
 
 /* "slices" and so on, as in the config. */
 const char *pt_schedule_name(pt_schedule schedule);
+
+/* Whether no trial is running. */
+bool pt_tuner_settled(const pt_tuner *tuner);
 
 /* How many of the `left` iterations to run next, on tuner->candidate[tuner->current]. */
 uint64_t pt_tuner_next(const pt_tuner *tuner, uint64_t left);

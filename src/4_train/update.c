@@ -5,20 +5,30 @@
  *   others       each worker forms the gradient of its own part of every parameter over all shards
  *                and applies it while it is in registers (plain gradient descent) or in cache
  *
- * Which part is a worker's own: rows of the parameters, cut so that all have equally much to do;
- * where the walk has given it columns or inputs, those.
+ * Which part is a worker's own: rows of the parameters, cut where its share of all work begins and
+ * ends (pace.c); where the walk has given it columns or inputs, those.
  */
 #include "4_train/region.h"
 
+static size_t units_of(size_t n, size_t granule) {
+    return (n + granule - 1) / granule;
+}
+
+static size_t clamped(size_t at, size_t n) {
+    return at < n ? at : n;
+}
+
 void pt_partition(size_t n, size_t granule, size_t worker, size_t workers, size_t *begin,
                   size_t *end) {
-    size_t units = (n + granule - 1) / granule;
-    *begin = units * worker / workers * granule;
-    *end = units * (worker + 1) / workers * granule;
-    if (*begin > n)
-        *begin = n;
-    if (*end > n)
-        *end = n;
+    const size_t units = units_of(n, granule);
+    *begin = clamped(units * worker / workers * granule, n);
+    *end = clamped(units * (worker + 1) / workers * granule, n);
+}
+
+void pt_seat_share(const pt_seat *seat, size_t n, size_t granule, size_t *begin, size_t *end) {
+    const double units = (double)units_of(n, granule);
+    *begin = clamped((size_t)(units * seat->share_begin + 0.5) * granule, n);
+    *end = clamped((size_t)(units * seat->share_end + 0.5) * granule, n);
 }
 
 void pt_trainer_update(pt_trainer *t, uint64_t step, size_t offset, size_t n,

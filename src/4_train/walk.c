@@ -12,16 +12,6 @@
  */
 #include "4_train/region.h"
 
-void pt_seat_share(const pt_seat *seat, size_t n, size_t granule, size_t *begin, size_t *end) {
-    const double units = (double)((n + granule - 1) / granule);
-    *begin = (size_t)(units * seat->share_begin + 0.5) * granule;
-    *end = (size_t)(units * seat->share_end + 0.5) * granule;
-    if (*begin > n)
-        *begin = n;
-    if (*end > n)
-        *end = n;
-}
-
 void pt_seat_wait_for_all(pt_seat *seat) {
     const uint64_t time = pt_profile_start(seat->tape.profile);
     seat->waited += pt_barrier_wait(&seat->region->barrier, seat->workers);
