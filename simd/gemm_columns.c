@@ -1,5 +1,6 @@
 /* gemm_columns.c: the gradient of the weights (tn), for every instruction set: the loops around the
- * tiles of the columns form. What they have in common with nn and nt, and why, is in gemm_blocked.c.
+ * tiles of the columns form, down one panel of B after the other. What they have in common with nn and
+ * nt, and why, is in gemm_blocked.c; wide gradients go along the rows of C (gemm_columns_wide.c).
  */
 #include "simd/gemm_panels.h"
 

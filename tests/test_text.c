@@ -143,8 +143,8 @@ TEST(text, printed_numbers_are_shortest) {
         if (isfinite(value) && value != 0) {
             const int fewest = fewest_digits(value, false);
             shorter_than_sure += fewest < DBL_DIG;
-            CHECK_MSG(digits_of(pt_print_double(value, buffer)) == fewest, "%a printed as %s", value,
-                      buffer);
+            CHECK_MSG(digits_of(pt_print_double(value, buffer)) == fewest, "%a printed as %s",
+                      value, buffer);
         }
         if (isfinite(single) && single != 0)
             CHECK_MSG(digits_of(pt_print_float(single, buffer)) ==
