@@ -26,6 +26,12 @@ static void set_clocks(pt_trainer *t, size_t workers, const double *ticks, const
     }
 }
 
+static void leave_end_without_work(pt_trainer *t) {
+    const size_t units = (t->graph->nodes[0].cols + PT_ROW_ALIGN - 1) / PT_ROW_ALIGN;
+    for (size_t unit = units / 2; unit < units; unit++)
+        t->input_work[unit] = t->input_work[units];
+}
+
 /* In batches of 32, and of 5, of which some workers get nothing. */
 TEST(pace, never_changes_a_bit) {
     static const double paces[][5] = {
@@ -46,6 +52,8 @@ TEST(pace, never_changes_a_bit) {
                     for (size_t w = 0; w < threads[n]; w++)
                         toy.trainer->workers[w].pace = paces[p][w];
                     toy.trainer->paced = threads[n];
+                    if (p == 0) /* the rows that were counted had nothing in the last inputs */
+                        leave_end_without_work(toy.trainer);
                     REQUIRE_OK(pt_trainer_run(toy.trainer, ITERATIONS, &err), err);
                     CHECK_MSG(memcmp(toy.trainer->params, first.trainer->params, size) == 0 &&
                                   memcmp(toy.trainer->losses, first.trainer->losses,
