@@ -92,7 +92,6 @@ void pt_gemm_blocked_columns(const pt_gemm_tiles *tiles, size_t m, size_t n,
                 .m = mb,
                 .count = divide_up(mb, tiles->max_rows_columns[vectors]),
                 .vectors = vectors,
-                .k = k,
             };
             pt_gemm_tile tile = {
                 .columns = columns,

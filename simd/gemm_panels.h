@@ -54,8 +54,8 @@ typedef struct panel_walk {
     const float *next_b;
     size_t ldb, lines;
 
+    const float *a_packed; /* rows form: A in the order of the tiles, k steps of each, or NULL */
     size_t k;
-    const float *a_packed; /* A in the order of the tiles, or NULL */
 } panel_walk;
 
 /* Tile t's share of prefetching a panel of transposed B: one line of every row, or two. */

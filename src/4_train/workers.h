@@ -27,8 +27,8 @@ typedef struct pt_progress {
 /* Sets the count; what was written before is seen by who waits for it. */
 void pt_progress_reach(pt_progress *progress, unsigned count);
 /* Waits until the count is `count` or more; sleeps after spinning for so many ticks of the time-stamp
- * counter, for which a barrier's spin_ticks is right. Returns the ticks waited, 0
- * if the count was there already. */
+ * counter, for which a barrier's spin_ticks is right. Returns the ticks waited, 0 if the count was there
+ * already. */
 uint64_t pt_progress_wait(pt_progress *progress, unsigned count, uint64_t spin_ticks);
 
 /* Made before its region, for the workers of one region at a time. */
@@ -42,8 +42,8 @@ typedef struct pt_barrier {
 void pt_barrier_init(pt_barrier *barrier, size_t workers);
 
 /* Waits until all `workers` of the region have come here. What a worker wrote before is seen by all
- * after. Calls the operating system only after a long wait. Returns the ticks
- * waited, 0 to the last to come. */
+ * after. Calls the operating system only after a long wait. Returns the ticks waited, 0 to the last to
+ * come. */
 uint64_t pt_barrier_wait(pt_barrier *barrier, size_t workers);
 
 #endif
