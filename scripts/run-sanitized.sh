@@ -22,7 +22,8 @@ common="log_path=$PWD/$logs/report:exitcode=99"
 export ASAN_OPTIONS="$common:detect_leaks=1:allocator_may_return_null=1"
 export LSAN_OPTIONS="$common"
 export UBSAN_OPTIONS="$common:print_stacktrace=1"
-export TSAN_OPTIONS="$common:allocator_may_return_null=1:ignore_noninstrumented_modules=1"
+# The longest memory of accesses: a race whose first half has been forgotten is not reported.
+export TSAN_OPTIONS="$common:allocator_may_return_null=1:ignore_noninstrumented_modules=1:history_size=7"
 # Fewer cases, where a test has very many.
 export PT_TEST_QUICK=1
 

@@ -8,6 +8,7 @@
 #include "toys.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -567,6 +568,36 @@ TEST(training, a_stop_ends_the_run_after_an_iteration) {
     CHECK_INT(pt_trainer_run(toy.trainer, 100, &err), PT_ERR_INTERRUPTED);
     CHECK(pt_trainer_iteration(toy.trainer) <= 1);
     CHECK_CONTAINS(err.message, "stopped after iteration");
+    pt_toy_free(&toy);
+}
+
+static void *stop_soon(void *trainer) {
+    static unsigned waited;
+    usleep(waited++ * 37 % 500);
+    pt_trainer_request_stop(trainer);
+    return NULL;
+}
+
+/* All workers must leave after the same iteration, or those that stay wait for ever: even if a worker
+ * that got no row runs ahead of one that has not yet looked whether to stop. */
+TEST(training, a_stop_reaches_workers_without_rows) {
+    const int stops = pt_test_quick() ? 50 : 1000;
+    pt_toy toy = pt_toy_make(pt_toy_config(pt_toy_images_text(HIDDEN).s, "train.batch_size=1",
+                                           "parallel.threads=3", "parallel.schedule=relay", NULL));
+    CHECK(toy.trainer->sparse); /* or no relay runs */
+    int interrupted = 0;
+    alarm(60); /* a run that does not end fails the test, rather than hold all of them up */
+    for (int i = 0; i < stops; i++) {
+        pthread_t thread;
+        pt_error err = {0};
+        REQUIRE(pthread_create(&thread, NULL, stop_soon, toy.trainer) == 0);
+        const pt_status status = pt_trainer_run(toy.trainer, 300, &err);
+        REQUIRE(status == PT_OK || status == PT_ERR_INTERRUPTED);
+        interrupted += status == PT_ERR_INTERRUPTED;
+        pthread_join(thread, NULL);
+    }
+    alarm(0);
+    CHECK(interrupted > stops / 10);
     pt_toy_free(&toy);
 }
 

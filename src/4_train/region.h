@@ -15,7 +15,8 @@ typedef struct pt_region {
     uint64_t first, last; /* iterations; last is exclusive */
     pt_barrier barrier;
     double deadline; /* a time of pt_now after which to stop, or 0 */
-    bool stop;       /* decided by worker 0 before a barrier, read by all after it */
+    bool stop[2];    /* decided by worker 0 before a barrier, read by all after it; for even and odd
+                      * iterations: of the next it may decide before all have read this one's */
     bool overlap;    /* relay: a worker may begin the next step before the others have updated */
     size_t blocks;   /* relay: of rows */
     atomic_size_t walked; /* relay: blocks that some worker has taken to walk on from the relay */

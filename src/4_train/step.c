@@ -121,11 +121,11 @@ static void train(void *context, size_t worker, size_t workers) {
         if (r->schedule == PT_SCHEDULE_PER_THREAD)
             pt_gradient_of_own_shards(&seat);
         if (worker == 0)
-            r->stop = atomic_load_explicit(&t->stop, memory_order_relaxed) ||
-                      (r->deadline > 0 && pt_now() > r->deadline);
+            r->stop[step % 2] = atomic_load_explicit(&t->stop, memory_order_relaxed) ||
+                                (r->deadline > 0 && pt_now() > r->deadline);
         pt_seat_wait_for_all(&seat);
 
-        const bool stop = r->stop;
+        const bool stop = r->stop[step % 2];
         const double loss = sum_loss(&seat);
         if (!isfinite(loss)) { /* every worker computes the same loss, so all leave together */
             if (worker == 0)
