@@ -28,6 +28,21 @@ static inline void vec_store(float *x, vec v) {
 static inline vec vec_load_masked(vec_mask mask, const float *x) {
     return _mm256_maskload_ps(x, mask);
 }
+/* The first of four lanes, as set in the lowest bits of `lanes`. */
+static inline void store_quarter(int lanes, float *x, __m128 v) {
+    if (lanes == 0xf) {
+        _mm_storeu_ps(x, v);
+        return;
+    }
+    if (lanes & 2) {
+        _mm_storel_pi((__m64 *)(void *)x, v);
+        v = _mm_movehl_ps(v, v);
+        x += 2;
+        lanes >>= 2;
+    }
+    if (lanes & 1)
+        _mm_store_ss(x, v);
+}
 /* The mask is of the first lanes. Not by vmaskmovps: as a store it takes 12 cycles and 40 operations
  * on processors of AMD before Zen 4; branches that always go the same way cost next to nothing. */
 static inline void vec_store_masked(vec_mask mask, float *x, vec v) {
@@ -36,22 +51,9 @@ static inline void vec_store_masked(vec_mask mask, float *x, vec v) {
         _mm256_storeu_ps(x, v);
         return;
     }
-    int lanes = first & 0xf;
-    __m128 part = _mm256_castps256_ps128(v);
-    if (lanes == 0xf) {
-        _mm_storeu_ps(x, part);
-        part = _mm256_extractf128_ps(v, 1);
-        x += 4;
-        lanes = first >> 4;
-    }
-    if (lanes & 2) {
-        _mm_storel_pi((__m64 *)(void *)x, part);
-        part = _mm_movehl_ps(part, part);
-        x += 2;
-        lanes >>= 2;
-    }
-    if (lanes & 1)
-        _mm_store_ss(x, part);
+    store_quarter(first & 0xf, x, _mm256_castps256_ps128(v));
+    if (first > 0xf)
+        store_quarter(first >> 4, x + 4, _mm256_extractf128_ps(v, 1));
 }
 /* The first n <= LANES lanes. */
 static inline vec_mask vec_first(size_t n) {

@@ -14,18 +14,34 @@ enum { TILE_VECTORS = 3, CHUNK = 32 };
 typedef uint8_t group_bits;
 #define TILE_LIST(X) X(1) X(2) X(3)
 
-/* Eight columns at a time: each bit becomes a byte of ones, and the next bytes are deposited there
- * (BMI2). */
-static inline group_bits expand_chunk(uint64_t bits, const uint8_t *byte, uint8_t *chunk) {
+/* For 8 columns of which `bits` are not zero, where the byte of each is among theirs; 128, which a shuffle
+ * makes zero of, where there is none. */
+static uint64_t spread_index[256 + 1]; /* 16 bytes are read at the last one too */
+
+static void fill_spread_index(void) {
+    for (unsigned bits = 0; bits < 256; bits++) {
+        uint8_t index[8], next = 0;
+        for (unsigned i = 0; i < 8; i++)
+            index[i] = bits >> i & 1 ? next++ : 128;
+        memcpy(&spread_index[bits], index, sizeof index);
+    }
+}
+
+/* Eight columns at a time. Returns the byte behind those of the chunk. */
+static inline const uint8_t *spread_chunk(uint64_t bits, const uint8_t *byte, uint8_t *chunk) {
     UNROLL
     for (size_t i = 0; i < CHUNK; i += 8) {
-        const uint64_t eight = bits >> i & 255;
-        uint64_t packed; /* counted from the start each time: a running sum would be waited for */
-        memcpy(&packed, byte + _mm_popcnt_u64(bits & low_bits(i)), sizeof packed);
-        const uint64_t there = _pdep_u64(eight, UINT64_C(0x0101010101010101)) * 255;
-        packed = _pdep_u64(packed, there);
-        memcpy(chunk + i, &packed, sizeof packed);
+        const unsigned eight = bits >> i & 255;
+        const __m128i index = _mm_loadu_si128((const void *)&spread_index[eight]);
+        const __m128i packed = _mm_loadl_epi64((const void *)byte);
+        _mm_storel_epi64((void *)(chunk + i), _mm_shuffle_epi8(packed, index));
+        byte += _mm_popcnt_u32(eight);
     }
+    return byte;
+}
+
+static inline group_bits expand_chunk(uint64_t bits, const uint8_t *byte, uint8_t *chunk) {
+    spread_chunk(bits, byte, chunk);
     /* Not from the bytes: a load of what has just been stored in pieces waits. */
     bits |= bits >> 1;
     bits |= bits >> 2;
@@ -48,6 +64,7 @@ static inline void transpose_groups(const group_bits bits[64], size_t rows, size
 }
 
 #include "simd/sparse_tn_body.h"
+#include "simd/sparse_tn_pairs_avx2.h"
 
 /* The first n <= 32 bytes of x, then zeros. */
 static inline __m256i load_bytes(size_t n, const uint8_t *x) {
@@ -87,7 +104,8 @@ static void sparse_list_avx2(size_t n, const uint8_t *x, uint64_t *bitmap, uint1
 }
 
 static size_t sparse_scratch_avx2(size_t rows, size_t n, size_t columns) {
-    const size_t nn = sparse_nn_scratch(n, columns), tn = sparse_tn_scratch(rows, n, columns);
+    const size_t nn = sparse_nn_scratch(n, columns);
+    const size_t tn = max_size(sparse_tn_scratch(rows, n, columns), sparse_tn_pairs_scratch(rows));
     return max_size(max_size(nn, tn), pt_skip_avx2.scratch(PT_GEMM_NN, rows, n, columns));
 }
 
@@ -121,10 +139,20 @@ static void sparse_nn_avx2(size_t m, size_t n, size_t k, size_t begin, size_t en
     pt_skip_avx2.rows(&product, scratch);
 }
 
+static void sparse_tn_avx2(size_t begin, size_t end, size_t n, const pt_shards *shards,
+                           const pt_sparse_row *a, const float *value, const float *b, size_t ldb,
+                           const float *rate, float *c, size_t ldc, void *scratch) {
+    if (begin < end && takes_pairs(n, shards))
+        sparse_tn_pairs(begin, end, n, shards, a, value, b, ldb, rate, c, ldc, scratch);
+    else
+        sparse_tn(begin, end, n, shards, a, value, b, ldb, rate, c, ldc, scratch);
+}
+
 void pt_sparse_init_avx2(pt_kernels *kernels) {
     kernels->count_nonzero = count_nonzero_avx2;
     kernels->sparse_list = sparse_list_avx2;
     kernels->sparse_scratch = sparse_scratch_avx2;
     kernels->sparse_nn = sparse_nn_avx2;
-    kernels->sparse_tn = sparse_tn;
+    fill_spread_index();
+    kernels->sparse_tn = sparse_tn_avx2;
 }

@@ -253,7 +253,6 @@ static void prepare_tiles(const pt_shards *shards, const pt_sparse_row *a, size_
 }
 
 #include "simd/sparse_tn_few_body.h"
-#include "simd/sparse_tn_lists_body.h"
 
 static size_t align_up(size_t bytes) {
     return divide_up(bytes, MASK_ALIGNMENT) * MASK_ALIGNMENT;
@@ -271,10 +270,6 @@ static void sparse_tn(size_t begin, size_t end, size_t n, const pt_shards *shard
     if (begin == end || n == 0)
         return;
     const size_t first = shards->row[0], rows = shards->row[shards->count] - first;
-    if (takes_lists(rows, n, shards, ldb)) {
-        sparse_tn_lists(begin, end, n, shards, a, value, b, ldb, rate, c, ldc);
-        return;
-    }
     if (1 <= rows && rows <= FEW_MAX_ROWS) {
         sparse_tn_few(begin, end, n, shards, a, value, b, ldb, rate, c, ldc);
         return;

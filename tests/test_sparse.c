@@ -411,7 +411,7 @@ TEST(sparse, gradient_every_shard_tree) {
     for (size_t shards = 1; shards <= PT_MAX_SHARDS; shards += shards < 40 ? 1 : 27)
         for (int even = 0; even < 2; even++)
             check_gradient(&(sparse_case){.m = 5 + random_below(300),
-                                          .n = 7,
+                                          .n = even ? 7 : 50,
                                           .k = 70,
                                           .percent = 19,
                                           .first = random_below(5),
@@ -431,9 +431,15 @@ TEST(sparse, gradient_every_shard_tree) {
 
 TEST(sparse, gradient_every_count_of_rows) {
     const unsigned previous = pt_float_environment_enter();
-    for (size_t m = 0; m <= 200; m += m < 70 ? 1 : 13)
-        check_gradient(&(sparse_case){
-            .m = m, .n = 50, .k = 40, .percent = 19, .shards = 1, .end = 40, .even = true});
+    for (size_t m = 0; m <= 330; m += m < 70 ? 1 : 13)
+        for (size_t shards = 1; shards <= 4; shards += 3)
+            check_gradient(&(sparse_case){.m = m,
+                                          .n = m % 2 ? 50 : 97,
+                                          .k = 40,
+                                          .percent = 19,
+                                          .shards = shards,
+                                          .end = 40,
+                                          .even = true});
     check_gradient(&(sparse_case){
         .m = 4, .n = 5, .k = 9, .percent = 30, .shards = 2, .begin = 4, .end = 4, .even = true});
     check_gradient(
@@ -443,10 +449,10 @@ TEST(sparse, gradient_every_count_of_rows) {
 
 TEST(sparse, gradient_in_pieces_and_panels) {
     const unsigned previous = pt_float_environment_enter();
-    static const size_t pieces[] = {1, 13, 56, 64, 112, 196, 392, 784};
+    static const size_t pieces[] = {1, 13, 56, 64, 112, 196, 392, 359, 784};
     for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++)
         for (size_t begin = 0; begin < 784; begin += pieces[i] < 56 ? 97 : pieces[i])
-            check_gradient(&(sparse_case){.m = 40,
+            check_gradient(&(sparse_case){.m = i % 3 == 0 ? 11 : 40,
                                           .n = 50,
                                           .k = 784,
                                           .percent = 19,

@@ -46,13 +46,17 @@ static const pt_sparse_lists *lists_of(const pt_batch *batch, const pt_dataset *
     return split == &dataset->train ? &batch->lists->train : &batch->lists->test;
 }
 
-static void prefetch(const void *from, size_t bytes) {
+/* Inlined at all costs: to gcc 12 a function that does nothing but prefetch does nothing, and its calls
+ * are dropped. */
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
+static ALWAYS_INLINE void prefetch(const void *from, size_t bytes) {
     for (size_t offset = 0; offset < bytes; offset += PT_ALIGNMENT)
         __builtin_prefetch((const char *)from + offset);
 }
 
-static void prefetch_row(const pt_batch *batch, const pt_dataset *dataset, const pt_split *split,
-                         size_t row) {
+static ALWAYS_INLINE void prefetch_row(const pt_batch *batch, const pt_dataset *dataset,
+                                       const pt_split *split, size_t row) {
     if (batch->lists) {
         const pt_sparse_row list = pt_sparse_row_of(lists_of(batch, dataset, split), row);
         prefetch(list.bitmap,
