@@ -20,7 +20,7 @@ enum {
     PAIR_LEAST_ROWS = 13,                /* of the mini-batch; for fewer see sparse_tn_few_body.h */
     PAIR_MAX_ROWS = 256,                 /* and its bytes and B in cache */
     PAIR_MAX_SHARDS = 16,                /* each of WORD rows at most */
-    PAIR_BLOCK = 256,                    /* columns of A spread out at a time */
+    PAIR_BLOCK = 512,                    /* columns of A spread out at a time */
     PLANE = 8,                           /* columns whose bits are one byte of a bitmap */
 };
 
@@ -40,6 +40,7 @@ typedef struct pair_tiles {
     const float *rate;      /* as sparse_tn */
     float *c;
     size_t ldc;
+    bool far; /* rows of C lie apart, in a wide layer each in another page */
 } pair_tiles;
 
 /* --- spreading out --- */
@@ -181,6 +182,14 @@ static ALWAYS_INLINE void sum_pair(const pair_tiles *t, size_t vectors, bool tai
     add_zero(sums, acc);
 }
 
+/* Rows of C on their way, which no hardware foresees if each is in another page. */
+static ALWAYS_INLINE void prefetch_pair(const float *c, size_t ldc, size_t columns) {
+    for (size_t j = 0; j < columns; j += TN_LINE) {
+        __builtin_prefetch(c + j, 1, 3);
+        __builtin_prefetch(c + ldc + j, 1, 3);
+    }
+}
+
 /* Columns begin .. end-1 of A; c: of the first of them. */
 static ALWAYS_INLINE void sum_pairs(const pair_tiles *t, size_t begin, size_t end, size_t vectors,
                                     bool tail) {
@@ -193,6 +202,8 @@ static ALWAYS_INLINE void sum_pairs(const pair_tiles *t, size_t begin, size_t en
         const bool both = x >= begin && x + 1 < end, zero = all_zero(masks, t->shards->count);
         vec acc[PAIR_SUMS];
         if (!zero) {
+            if (t->far)
+                prefetch_pair(c, t->ldc, t->panel.columns);
             sum_pair(t, vectors, tail, masks, t->chunks + at / CHUNK * t->rows * CHUNK + at % CHUNK,
                      acc);
         } else if (!t->rate) {
@@ -280,7 +291,8 @@ static void sparse_tn_pairs(size_t begin, size_t end, size_t n, const pt_shards 
                         .value = value,
                         .b = packed,
                         .rate = rate,
-                        .ldc = ldc};
+                        .ldc = ldc,
+                        .far = n > PAIR_VECTORS * LANES + PAIR_TAIL};
         for (size_t j = 0; j < n; j += t.panel.columns) {
             t.panel = next_pair_panel(n - j);
             t.c = c + j;
