@@ -28,7 +28,7 @@ static inline void vec_store(float *x, vec v) {
 static inline vec vec_load_masked(vec_mask mask, const float *x) {
     return _mm256_maskload_ps(x, mask);
 }
-/* The first of four lanes, as set in the lowest bits of `lanes`. */
+/* Stores the first 0 to 4 lanes, of which `lanes` is the mask: 0, 1, 3, 7 or 15. */
 static inline void store_quarter(int lanes, float *x, __m128 v) {
     if (lanes == 0xf) {
         _mm_storeu_ps(x, v);

@@ -1,7 +1,7 @@
 /* sparse_avx2.c: products with rows of bytes, most of them zero, in 256-bit vectors.
  *
  * Gradient tiles of 4 columns x 24: 12 accumulators, 3 registers of B, 1 broadcast.
- * How the products work: sparse_nn_body.h, sparse_tn_body.h.
+ * How the products work: sparse_nn_body.h, sparse_tn_body.h, sparse_tn_pairs_avx2.h.
  */
 #include "simd/gemm_skip.h"
 #include "simd/kernels_internal.h"
@@ -14,8 +14,8 @@ enum { TILE_VECTORS = 3, CHUNK = 32 };
 typedef uint8_t group_bits;
 #define TILE_LIST(X) X(1) X(2) X(3)
 
-/* For 8 columns of which `bits` are not zero, where the byte of each is among theirs; 128, which a shuffle
- * makes zero of, where there is none. */
+/* For 8 columns of which `bits` are not zero: where the byte of each is among theirs, or 128, for
+ * which a shuffle gives zero. */
 static uint64_t spread_index[256 + 1]; /* 16 bytes are read at the last one too */
 
 static void fill_spread_index(void) {
@@ -149,10 +149,10 @@ static void sparse_tn_avx2(size_t begin, size_t end, size_t n, const pt_shards *
 }
 
 void pt_sparse_init_avx2(pt_kernels *kernels) {
+    fill_spread_index();
     kernels->count_nonzero = count_nonzero_avx2;
     kernels->sparse_list = sparse_list_avx2;
     kernels->sparse_scratch = sparse_scratch_avx2;
     kernels->sparse_nn = sparse_nn_avx2;
-    fill_spread_index();
     kernels->sparse_tn = sparse_tn_avx2;
 }

@@ -10,7 +10,7 @@
  */
 enum {
     FEW_VECTORS = 4,   /* widest panel: three sums of it and a factor fit 16 registers */
-    FEW_MAX_ROWS = 20, /* of the mini-batch; beyond, tiles are as fast */
+    FEW_MAX_ROWS = 20, /* of the mini-batch; beyond, tiles are as fast; AVX2 has pairs from 13 on */
 };
 
 typedef struct few_columns {

@@ -1,15 +1,16 @@
-/* sparse_tn_pairs_avx2.h: the gradient to the weights for mini-batches of up to 256 rows, in pairs of
- * columns of A. Included by sparse_avx2.c after sparse_tn_body.h, whose tiles take larger ones.
+/* sparse_tn_pairs_avx2.h: the gradient to the weights for mini-batches of 13 to 256 rows and 25 units
+ * or more, in pairs of columns of A. Included by sparse_avx2.c after sparse_tn_body.h, whose tiles
+ * take the others.
  *
- * A tile is two columns of A by up to six vectors of B, and the one to four columns of B behind them: a
- * vector holds those of both. That is 13 accumulators, and with two factors and one vector of B all 16
- * registers; each load of B serves two FMAs. Of pairs of MNIST's pixels 23% are not both zero, of the
- * tiles' groups of four 28%, of single pixels 19%; and a row of the gradient up to 52 wide is summed
- * at once. What then costs most is the end of each shard's loop, which is guessed wrong, so the fewer
- * (columns, shard, panel) there are the better.
+ * A tile is two columns of A by up to six vectors of B, and the one to four columns of B behind
+ * them: a vector holds those of both. That is 13 accumulators, and with two factors and one vector
+ * of B all 16 registers; each load of B serves two FMAs. Of pairs of MNIST's pixels 23% are not both
+ * zero, of the tiles' groups of four 28%, of single pixels 19%; and a row of the gradient up to 52
+ * wide is summed at once. What then costs most is the end of each shard's loop, which is guessed
+ * wrong, so the fewer (pair, shard, panel) there are the better.
  *
- * Which rows to visit is a mask for each (pair, shard), read off the bitmaps by transposing them. Bytes
- * are spread out to whole rows of columns by a shuffle for each 8, looked up in a table.
+ * Which rows to visit is a mask for each (pair, 64 rows of a shard), read off the bitmaps by
+ * transposing them. Bytes are spread out to whole rows of columns.
  */
 enum {
     PAIR = 2,
@@ -19,9 +20,10 @@ enum {
     PAIR_LEAST_COLUMNS = 25,             /* of B: for fewer, tiles are taller */
     PAIR_LEAST_ROWS = 13,                /* of the mini-batch; for fewer see sparse_tn_few_body.h */
     PAIR_MAX_ROWS = 256,                 /* and its bytes and B in cache */
-    PAIR_MAX_SHARDS = 16,                /* each of WORD rows at most */
-    PAIR_BLOCK = 512,                    /* columns of A spread out at a time */
-    PLANE = 8,                           /* columns whose bits are one byte of a bitmap */
+    PAIR_MAX_WORDS = 16, /* masks of a pair: a shard has one for each WORD rows begun */
+    PAIR_BLOCK = 512,    /* columns of A spread out at a time */
+    PLANE = 8,           /* columns whose bits are one byte of a bitmap */
+    BITMAP = 64,         /* columns whose bits are one word of it */
 };
 
 /* Columns of B and C in a panel: full vectors, the last of which may be partly used, and a tail. */
@@ -34,13 +36,14 @@ typedef struct pair_tiles {
     pair_panel panel;
     const pt_shards *shards;
     size_t rows, start;     /* rows of the mini-batch; start: the first column that is spread out */
-    const uint64_t *masks;  /* [pairs][shards] */
+    size_t words;           /* masks of a pair */
+    const uint64_t *masks;  /* [pairs][words] */
     const uint8_t *chunks;  /* [chunks][rows][CHUNK] */
     const float *value, *b; /* b: packed, the tail twice */
     const float *rate;      /* as sparse_tn */
     float *c;
     size_t ldc;
-    bool far; /* rows of C lie apart, in a wide layer each in another page */
+    bool wide; /* C is wider than a panel: its rows may each lie in another page */
 } pair_tiles;
 
 /* --- spreading out --- */
@@ -90,27 +93,29 @@ static ALWAYS_INLINE void masks_of_pairs(const uint8_t *plane, size_t rows, uint
 
 /* Columns start .. end-1, start a multiple of 64: chunks and masks; moves each row's byte on. */
 static void prepare_pairs(const pt_shards *shards, const pt_sparse_row *a, size_t start, size_t end,
-                          const uint8_t **byte, uint8_t *chunks, uint64_t *masks) {
+                          size_t words, const uint8_t **byte, uint8_t *chunks, uint64_t *masks) {
     uint8_t planes[PAIR_BLOCK / PLANE * WORD] __attribute__((aligned(MASK_ALIGNMENT)));
     const size_t first = shards->row[0], rows = shards->row[shards->count] - first;
     for (size_t r = 0; r < rows; r++) {
         uint8_t *chunk = chunks + r * CHUNK;
         for (size_t x = start; x < end; x += CHUNK) {
-            byte[r] = spread_chunk(a[first + r].bitmap[x / WORD] >> x % WORD, byte[r], chunk);
+            byte[r] = spread_chunk(a[first + r].bitmap[x / BITMAP] >> x % BITMAP, byte[r], chunk);
             chunk += rows * CHUNK;
         }
     }
+    size_t w = 0;
     for (size_t s = 0; s < shards->count; s++) {
-        const size_t count = shards->row[s + 1] - shards->row[s];
-        const pt_sparse_row *row = a + shards->row[s];
-        const size_t half_or_all = count > WORD / 2 ? WORD : WORD / 2;
-        for (size_t x = start; x < end; x += 64)
-            for (size_t r = 0; r < half_or_all; r += 8)
-                split_planes(row + r, r < count ? count - r : 0, x / 64,
-                             planes + (x - start) / PLANE * WORD + r);
-        for (size_t x = start, i = 0; x < end; x += PLANE, i++)
-            masks_of_pairs(planes + i * WORD, count, masks + i * (PLANE / PAIR) * shards->count + s,
-                           shards->count);
+        for (size_t row = shards->row[s]; row < shards->row[s + 1]; row += WORD, w++) {
+            const size_t count = min_size(shards->row[s + 1] - row, WORD);
+            const size_t half_or_all = count > WORD / 2 ? WORD : WORD / 2;
+            for (size_t x = start; x < end; x += BITMAP)
+                for (size_t r = 0; r < half_or_all; r += 8)
+                    split_planes(a + row + min_size(r, count), r < count ? count - r : 0,
+                                 x / BITMAP, planes + (x - start) / PLANE * WORD + r);
+            for (size_t x = start, i = 0; x < end; x += PLANE, i++)
+                masks_of_pairs(planes + i * WORD, count, masks + i * (PLANE / PAIR) * words + w,
+                               words);
+        }
     }
 }
 
@@ -128,12 +133,12 @@ static ALWAYS_INLINE void add_pair(size_t vectors, bool tail, const float *x, co
                 : [p] "+&x"(acc[v]), [q] "+x"(acc[vectors + v])
                 : [b] "x"(bv), [x] "x"(xv), [y] "x"(yv));
     }
-    if (tail)
-        acc[2 * vectors] =
-            vec_fma(_mm256_blend_ps(xv, yv, 0xf0), vec_load(b + vectors * LANES), acc[2 * vectors]);
+    if (tail) /* PAIR_TAIL lanes of each */
+        acc[PAIR * vectors] = vec_fma(_mm256_blend_ps(xv, yv, 0xf0), vec_load(b + vectors * LANES),
+                                      acc[PAIR * vectors]);
 }
 
-/* A row of C = sum, or C += rate * sum. */
+/* As apply_row, and the tail. */
 static ALWAYS_INLINE void apply_pair_row(const pair_tiles *t, size_t vectors, bool tail,
                                          vec_mask last, const vec sum[], __m128 tail_sum,
                                          float *c) {
@@ -149,8 +154,8 @@ static ALWAYS_INLINE void apply_pair_row(const pair_tiles *t, size_t vectors, bo
     store_quarter(lanes, c, tail_sum);
 }
 
-/* The tree of all shards. The sums of shards may be -0 where the contract says +0: adding it once, at
- * the end, is the same, since the sign of a zero matters to no sum but one that is zero. */
+/* The tree of all shards. Of two that are added to each other only the lower needs its +0.0f: x + y and
+ * x + (y + 0) are the same unless x is -0. */
 static ALWAYS_INLINE void sum_pair(const pair_tiles *t, size_t vectors, bool tail,
                                    const uint64_t *masks, const uint8_t *bytes, vec acc[]) {
     const size_t stride = (vectors + tail) * LANES, sums = PAIR * vectors + tail;
@@ -161,11 +166,20 @@ static ALWAYS_INLINE void sum_pair(const pair_tiles *t, size_t vectors, bool tai
         UNROLL
         for (size_t i = 0; i < sums; i++)
             acc[i] = vec_zero();
-        for (uint64_t mask = masks[s]; mask; mask &= mask - 1) {
-            const size_t r = (unsigned)__builtin_ctzll(mask);
-            const uint8_t *byte = bytes + r * CHUNK;
-            add_pair(vectors, tail, &t->value[byte[0]], &t->value[byte[1]], b + r * stride, acc);
+        for (size_t left = shards->row[s + 1] - shards->row[s]; left > 0;) {
+            for (uint64_t mask = *masks++; mask; mask &= mask - 1) {
+                const size_t r = (unsigned)__builtin_ctzll(mask);
+                const uint8_t *byte = bytes + r * CHUNK;
+                add_pair(vectors, tail, &t->value[byte[0]], &t->value[byte[1]], b + r * stride,
+                         acc);
+            }
+            const size_t rows = min_size(left, WORD);
+            bytes += rows * CHUNK;
+            b += rows * stride;
+            left -= rows;
         }
+        if (s == 0 || shards->merges[s] == 0 || shards->merges[s - 1] > 0)
+            add_zero(sums, acc);
         for (size_t merges = shards->merges[s]; merges > 0; merges--)
             add_sums(sums, stack[--depth], acc);
         if (s + 1 == shards->count)
@@ -175,14 +189,10 @@ static ALWAYS_INLINE void sum_pair(const pair_tiles *t, size_t vectors, bool tai
         for (size_t i = 0; i < sums; i++)
             stack[depth][i] = acc[i];
         depth++;
-        const size_t rows = shards->row[s + 1] - shards->row[s];
-        bytes += rows * CHUNK;
-        b += rows * stride;
     }
-    add_zero(sums, acc);
 }
 
-/* Rows of C on their way, which no hardware foresees if each is in another page. */
+/* Asks for two rows of C: no hardware does, if each lies in another page. */
 static ALWAYS_INLINE void prefetch_pair(const float *c, size_t ldc, size_t columns) {
     for (size_t j = 0; j < columns; j += TN_LINE) {
         __builtin_prefetch(c + j, 1, 3);
@@ -198,11 +208,11 @@ static ALWAYS_INLINE void sum_pairs(const pair_tiles *t, size_t begin, size_t en
     float *c = t->c;
     for (size_t x = begin / PAIR * PAIR; x < end; x += PAIR) {
         const size_t at = x - t->start;
-        const uint64_t *masks = t->masks + at / PAIR * t->shards->count;
-        const bool both = x >= begin && x + 1 < end, zero = all_zero(masks, t->shards->count);
+        const uint64_t *masks = t->masks + at / PAIR * t->words;
+        const bool both = x >= begin && x + 1 < end, zero = all_zero(masks, t->words);
         vec acc[PAIR_SUMS];
         if (!zero) {
-            if (t->far)
+            if (t->wide && both)
                 prefetch_pair(c, t->ldc, t->panel.columns);
             sum_pair(t, vectors, tail, masks, t->chunks + at / CHUNK * t->rows * CHUNK + at % CHUNK,
                      acc);
@@ -212,7 +222,7 @@ static ALWAYS_INLINE void sum_pairs(const pair_tiles *t, size_t begin, size_t en
                 acc[i] = vec_zero();
         }
         if (!zero || !t->rate) { /* rate * 0 would change nothing */
-            const vec tails = acc[PAIR * vectors - !tail];
+            const vec tails = tail ? acc[PAIR * vectors] : vec_zero();
             if (x >= begin)
                 apply_pair_row(t, vectors, tail, last, acc, _mm256_castps256_ps128(tails), c);
             if (x + 1 < end)
@@ -241,7 +251,7 @@ static const pairs_function pairs_functions[PAIR_VECTORS + 1][2] = {PAIRS_LIST(P
 
 /* The next panel, n columns from the end. */
 static pair_panel next_pair_panel(size_t n) {
-    const size_t rest = n % LANES, tail = rest <= PAIR_TAIL && n > LANES ? rest : 0;
+    const size_t rest = n % LANES, tail = rest <= PAIR_TAIL ? rest : 0;
     const size_t full = divide_up(n - tail, LANES), panels = divide_up(full, PAIR_VECTORS);
     pair_panel panel = {.vectors = divide_up(full, panels)};
     panel.tail = panels == 1 ? tail : 0;
@@ -263,10 +273,8 @@ static void pack_pair_panel(const pair_panel *panel, size_t rows, const float *b
 
 static bool takes_pairs(size_t n, const pt_shards *shards) {
     const size_t rows = shards->row[shards->count] - shards->row[0];
-    bool fit = shards->count <= PAIR_MAX_SHARDS;
-    for (size_t s = 0; fit && s < shards->count; s++)
-        fit = shards->row[s + 1] - shards->row[s] <= WORD;
-    return fit && n >= PAIR_LEAST_COLUMNS && PAIR_LEAST_ROWS <= rows && rows <= PAIR_MAX_ROWS;
+    return n >= PAIR_LEAST_COLUMNS && PAIR_LEAST_ROWS <= rows && rows <= PAIR_MAX_ROWS &&
+           count_words(shards) <= PAIR_MAX_WORDS;
 }
 
 /* As sparse_tn, for what takes_pairs. */
@@ -274,25 +282,27 @@ static void sparse_tn_pairs(size_t begin, size_t end, size_t n, const pt_shards 
                             const pt_sparse_row *a, const float *value, const float *b, size_t ldb,
                             const float *rate, float *c, size_t ldc, void *scratch) {
     const size_t first = shards->row[0], rows = shards->row[shards->count] - first;
+    const size_t words = count_words(shards);
     const uint8_t *byte[PAIR_MAX_ROWS];
     uint64_t *masks = scratch;
-    float *packed = (float *)(void *)(masks + PAIR_BLOCK / PAIR * PAIR_MAX_SHARDS);
+    float *packed = (float *)(void *)(masks + PAIR_BLOCK / PAIR * PAIR_MAX_WORDS);
     uint8_t *chunks = (uint8_t *)(packed + rows * (PAIR_VECTORS + 1) * LANES);
     for (size_t r = 0; r < rows; r++)
-        byte[r] = a[first + r].byte + count_bits(a[first + r].bitmap, 0, begin / WORD * WORD);
+        byte[r] = a[first + r].byte + count_bits(a[first + r].bitmap, 0, begin / BITMAP * BITMAP);
     for (size_t from = begin; from < end;) {
-        const size_t start = from / WORD * WORD, to = min_size(start + PAIR_BLOCK, end);
-        prepare_pairs(shards, a, start, to, byte, chunks, masks);
+        const size_t start = from / BITMAP * BITMAP, to = min_size(start + PAIR_BLOCK, end);
+        prepare_pairs(shards, a, start, to, words, byte, chunks, masks);
         pair_tiles t = {.shards = shards,
                         .rows = rows,
                         .start = start,
+                        .words = words,
                         .masks = masks,
                         .chunks = chunks,
                         .value = value,
                         .b = packed,
                         .rate = rate,
                         .ldc = ldc,
-                        .far = n > PAIR_VECTORS * LANES + PAIR_TAIL};
+                        .wide = n > PAIR_VECTORS * LANES + PAIR_TAIL};
         for (size_t j = 0; j < n; j += t.panel.columns) {
             t.panel = next_pair_panel(n - j);
             t.c = c + j;
@@ -308,6 +318,6 @@ static void sparse_tn_pairs(size_t begin, size_t end, size_t n, const pt_shards 
 /* Bytes of scratch for so many rows. */
 static inline size_t sparse_tn_pairs_scratch(size_t rows) {
     const size_t each = (PAIR_VECTORS + 1) * LANES * sizeof(float) + PAIR_BLOCK;
-    return PAIR_BLOCK / PAIR * PAIR_MAX_SHARDS * sizeof(uint64_t) +
+    return PAIR_BLOCK / PAIR * PAIR_MAX_WORDS * sizeof(uint64_t) +
            min_size(rows, PAIR_MAX_ROWS) * each;
 }

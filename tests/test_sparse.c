@@ -81,12 +81,16 @@ static size_t random_below(size_t bound) {
 }
 
 /* Of many sizes, so that sums round and products of the smallest underflow; zeros of both signs. */
+/* For operands whose products are about the smallest number: their sums underflow, to -0 too. */
+static bool tiny_floats;
+
 static float random_float(void) {
     static const float size[8] = {1.0f, 0.5f, 0.25f, 1e-3f, 1e3f, 1.0f, 0.125f, 1e-25f};
     const uint32_t bits = random_bits();
     if (bits % 16 == 0)
         return bits & 256 ? -0.0f : 0.0f;
-    return ((float)(bits >> 9) - 4194304.0f) * 0x1p-22f * size[bits >> 4 & 7];
+    const float factor = tiny_floats ? 2e-19f : size[bits >> 4 & 7];
+    return ((float)(bits >> 9) - 4194304.0f) * 0x1p-22f * factor;
 }
 
 static void fill(float *x, size_t rows, size_t n, size_t ld) {
@@ -150,6 +154,7 @@ typedef struct sparse_case {
     size_t parts;    /* forward: calls that add only some of the columns, before the last */
     bool descend;    /* gradient: C += rate * gradient */
     size_t distinct; /* rows in the data, of which the m rows of A are drawn; 0: m */
+    bool tiny;       /* operands whose sums underflow */
 } sparse_case;
 
 typedef struct operands {
@@ -187,6 +192,7 @@ static void new_operands(const sparse_case *s, size_t b_rows, operands *o) {
     uint8_t *bytes = place(BYTES, distinct * s->k, 0);
     for (size_t i = 0; i < distinct * s->k; i++)
         bytes[i] = random_below(100) < s->percent ? (uint8_t)(1 + random_below(255)) : 0;
+    tiny_floats = s->tiny;
     o->value[0] = random_bits() & 1 ? -0.0f : 0.0f;
     for (size_t i = 1; i < 256; i++)
         o->value[i] = random_float();
@@ -226,6 +232,7 @@ static void new_operands(const sparse_case *s, size_t b_rows, operands *o) {
     fill(o->b, b_rows, s->n, o->ldb);
     o->bias = place(BIAS, s->n * sizeof(float), gap);
     fill(o->bias, 1, s->n, s->n);
+    tiny_floats = false;
 }
 
 /* C by `kernels` against the expected one; `rows` of C. */
@@ -411,13 +418,14 @@ TEST(sparse, gradient_every_shard_tree) {
     for (size_t shards = 1; shards <= PT_MAX_SHARDS; shards += shards < 40 ? 1 : 27)
         for (int even = 0; even < 2; even++)
             check_gradient(&(sparse_case){.m = 5 + random_below(300),
-                                          .n = even ? 7 : 50,
+                                          .n = shards % 3 ? 50 : 7,
                                           .k = 70,
                                           .percent = 19,
                                           .first = random_below(5),
                                           .shards = shards,
                                           .end = 70,
-                                          .even = even});
+                                          .even = even,
+                                          .tiny = shards < 40});
     check_gradient(&(sparse_case){.m = 3,
                                   .n = 5,
                                   .k = 9,
@@ -440,6 +448,26 @@ TEST(sparse, gradient_every_count_of_rows) {
                                           .shards = shards,
                                           .end = 40,
                                           .even = true});
+    static const size_t shards[] = {4, 16, 17, 32};
+    for (size_t m = 255; m <= 257; m++)
+        for (size_t i = 0; i < 4; i++)
+            check_gradient(&(sparse_case){.m = m,
+                                          .n = i % 2 ? 50 : 97,
+                                          .k = 600,
+                                          .percent = 19,
+                                          .shards = shards[i],
+                                          .end = 600,
+                                          .even = true});
+    for (size_t n = 25; n <= 60; n++)
+        check_gradient(&(sparse_case){.m = n - 12,
+                                      .n = n,
+                                      .k = 50,
+                                      .percent = 50,
+                                      .shards = 4,
+                                      .end = 50,
+                                      .descend = n % 3 == 0,
+                                      .even = true,
+                                      .tiny = n % 4 == 0});
     check_gradient(&(sparse_case){
         .m = 4, .n = 5, .k = 9, .percent = 30, .shards = 2, .begin = 4, .end = 4, .even = true});
     check_gradient(
@@ -473,6 +501,23 @@ TEST(sparse, gradient_in_pieces_and_panels) {
                                       .descend = p % 2 == 0,
                                       .even = true,
                                       .page_strides = true});
+    /* blocks of columns, from anywhere to anywhere; panels one after the other in each */
+    static const size_t wide[] = {50, 53, 60, 130}, begins[] = {0, 37, 97};
+    for (size_t i = 0; i < 4; i++)
+        for (size_t b = 0; b < 3; b++)
+            for (size_t e = 0; e < 3; e++)
+                check_gradient(&(sparse_case){.m = 40,
+                                              .n = wide[i],
+                                              .k = 1200,
+                                              .percent = 19,
+                                              .shards = 4,
+                                              .begin = begins[b],
+                                              .end = e == 0   ? begins[b] + 1
+                                                     : e == 1 ? 1001
+                                                              : 1200,
+                                              .descend = e == 1,
+                                              .even = true,
+                                              .distinct = 30});
     /* more rows than are copied at once: one chunk of columns after the other */
     check_gradient(&(sparse_case){.m = 3000,
                                   .n = 20,

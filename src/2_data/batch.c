@@ -3,6 +3,7 @@
 
 #include "0_base/fail.h"
 #include "0_base/memory.h"
+#include "0_base/prefetch.h"
 
 #include <string.h>
 
@@ -46,24 +47,15 @@ static const pt_sparse_lists *lists_of(const pt_batch *batch, const pt_dataset *
     return split == &dataset->train ? &batch->lists->train : &batch->lists->test;
 }
 
-/* Inlined at all costs: to gcc 12 a function that does nothing but prefetch does nothing, and its calls
- * are dropped. */
-#define ALWAYS_INLINE inline __attribute__((always_inline))
-
-static ALWAYS_INLINE void prefetch(const void *from, size_t bytes) {
-    for (size_t offset = 0; offset < bytes; offset += PT_ALIGNMENT)
-        __builtin_prefetch((const char *)from + offset);
-}
-
-static ALWAYS_INLINE void prefetch_row(const pt_batch *batch, const pt_dataset *dataset,
-                                       const pt_split *split, size_t row) {
+static PT_ONLY_PREFETCHES void prefetch_row(const pt_batch *batch, const pt_dataset *dataset,
+                                            const pt_split *split, size_t row) {
     if (batch->lists) {
         const pt_sparse_row list = pt_sparse_row_of(lists_of(batch, dataset, split), row);
-        prefetch(list.bitmap,
-                 (size_t)(list.byte + pt_sparse_row_count(&list) - (const uint8_t *)list.bitmap));
+        pt_prefetch(list.bitmap, (size_t)(list.byte + pt_sparse_row_count(&list) -
+                                          (const uint8_t *)list.bitmap));
     } else {
-        prefetch(features_of(dataset, split, row),
-                 dataset->columns * (dataset->element == PT_ELEMENT_U8 ? 1 : sizeof(float)));
+        pt_prefetch(features_of(dataset, split, row),
+                    dataset->columns * (dataset->element == PT_ELEMENT_U8 ? 1 : sizeof(float)));
     }
 }
 

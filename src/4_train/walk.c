@@ -10,6 +10,7 @@
  * cores. A chain of fused multiply-adds over the inputs goes on where the worker before has left it,
  * so the bits are those of one worker.
  */
+#include "0_base/prefetch.h"
 #include "4_train/region.h"
 
 void pt_seat_wait_for_all(pt_seat *seat) {
@@ -124,15 +125,15 @@ static void wait_for_stage(pt_seat *seat, size_t block, unsigned stage) {
     pt_profile_add(seat->tape.profile, PT_PHASE_BARRIER, 0, time);
 }
 
-/* Asks for rows [begin, end) of a node's values or gradients, which another core may hold, before they
- * are written one after the other. */
-static void prefetch_rows(float *values, const pt_node *node, size_t begin, size_t end) {
-    for (float *at = values + begin * node->ld; at < values + end * node->ld; at += PT_ROW_ALIGN)
-        __builtin_prefetch(at, 1);
+/* Rows [begin, end) of a node's values or gradients, which another core may hold, before they are
+ * written one after the other. */
+static PT_ONLY_PREFETCHES void prefetch_rows(float *values, const pt_node *node, size_t begin,
+                                             size_t end) {
+    pt_prefetch_to_write(values + begin * node->ld, (end - begin) * node->ld * sizeof *values);
 }
 
 /* What the relay writes of a block. */
-static void prefetch_relayed(const pt_seat *seat, size_t block) {
+static PT_ONLY_PREFETCHES void prefetch_relayed(const pt_seat *seat, size_t block) {
     const pt_region *r = seat->region;
     const pt_graph *graph = r->trainer->graph;
     size_t begin, end;
