@@ -149,7 +149,14 @@ typedef struct gemm_case {
     const pt_shards *shards; /* tn */
     bool descend;            /* tn: C += rate * gradient */
     bool random_strides;     /* strides that are multiples of a page instead of padding */
+    bool tiny;               /* operands whose sums underflow, to -0 too */
 } gemm_case;
+
+static void matrix_scale(matrix *m, float factor) {
+    for (size_t i = 0; i < m->rows; i++)
+        for (size_t j = 0; j < m->columns; j++)
+            m->data[i * m->stride + j] *= factor;
+}
 
 static size_t stride_of(const gemm_case *g, size_t columns) {
     return g->random_strides ? (columns + 1023) / 1024 * 1024 : columns + g->padding;
@@ -191,6 +198,10 @@ static void check_case(const gemm_case *g) {
     matrix_fill(&a, g->zeros);
     matrix_fill(&b, 1);
     matrix_fill(&bias, 2);
+    if (g->tiny) {
+        matrix_scale(&a, 2e-19f);
+        matrix_scale(&b, 2e-19f);
+    }
     gemm_case plain = *g;
     plain.descend = false;
     run(pt_kernels_get(PT_ISA_SCALAR), &plain, &a, &b, g->bias ? bias.data : NULL, &expected, NULL);
@@ -254,6 +265,7 @@ static void check_shape(size_t m, size_t n, size_t k) {
             .zeros = random_below(8),
             .bias = random_below(2),
             .shards = form == PT_GEMM_TN ? &plan.shards : NULL,
+            .tiny = random_below(4) == 0,
         };
         check_case(&g);
         g.descend = form == PT_GEMM_TN;
