@@ -48,19 +48,30 @@ static inline group_bits expand_chunk(uint64_t bits, const uint8_t *byte, uint8_
     return (group_bits)_pext_u64(bits, 0x11111111);
 }
 
-/* masks[g * stride]: bit r is bit g of bits[r], read off as the sign while the bits move up. */
-static inline void transpose_groups(const group_bits bits[64], size_t rows, size_t groups,
-                                    uint64_t *masks, size_t stride) {
+/* masks[i * stride], i < count: bit r is whether any of `each` (1 or 2) bits of bits[r] is set, the i-th
+ * ones; read off as the sign while the bits move up. */
+static ALWAYS_INLINE void transpose_bits(const uint8_t bits[64], size_t rows, size_t each,
+                                         size_t count, uint64_t *masks, size_t stride) {
     __m256i low = _mm256_loadu_si256((const void *)bits);
     __m256i high =
         rows > 32 ? _mm256_loadu_si256((const void *)(bits + 32)) : _mm256_setzero_si256();
-    for (size_t g = CHUNK / 4; g-- > 0;) {
-        if (g < groups)
-            masks[g * stride] = (uint64_t)(uint32_t)_mm256_movemask_epi8(high) << 32 |
-                                (uint32_t)_mm256_movemask_epi8(low);
-        low = _mm256_add_epi8(low, low);
-        high = _mm256_add_epi8(high, high);
+    if (each == 2) { /* into the upper bit of two */
+        low = _mm256_or_si256(low, _mm256_add_epi8(low, low));
+        high = _mm256_or_si256(high, _mm256_add_epi8(high, high));
     }
+    UNROLL
+    for (size_t i = 8 / each; i-- > 0;) {
+        if (i < count)
+            masks[i * stride] = (uint64_t)(uint32_t)_mm256_movemask_epi8(high) << 32 |
+                                (uint32_t)_mm256_movemask_epi8(low);
+        low = _mm256_slli_epi16(low, (int)each);
+        high = _mm256_slli_epi16(high, (int)each);
+    }
+}
+
+static inline void transpose_groups(const group_bits bits[64], size_t rows, size_t groups,
+                                    uint64_t *masks, size_t stride) {
+    transpose_bits(bits, rows, 1, groups, masks, stride);
 }
 
 #include "simd/sparse_tn_body.h"

@@ -29,7 +29,6 @@ enum {
 /* Columns of B and C in a panel: full vectors, the last of which may be partly used, and a tail. */
 typedef struct pair_panel {
     size_t vectors, tail, columns; /* columns: in all */
-    size_t stride;                 /* floats from row to row of `b` */
 } pair_panel;
 
 typedef struct pair_tiles {
@@ -74,23 +73,6 @@ static ALWAYS_INLINE void split_planes(const pt_sparse_row *a, size_t count, siz
     }
 }
 
-/* masks[i * stride]: of the rows in which the columns of pair i of the plane are not both zero. */
-static ALWAYS_INLINE void masks_of_pairs(const uint8_t *plane, size_t rows, uint64_t *masks,
-                                         size_t stride) {
-    __m256i low = _mm256_loadu_si256((const void *)plane);
-    __m256i high = rows > WORD / 2 ? _mm256_loadu_si256((const void *)(plane + WORD / 2))
-                                   : _mm256_setzero_si256();
-    low = _mm256_or_si256(low, _mm256_add_epi8(low, low)); /* upper bits: either's */
-    high = _mm256_or_si256(high, _mm256_add_epi8(high, high));
-    UNROLL
-    for (size_t i = PLANE / PAIR; i-- > 0;) {
-        masks[i * stride] = (uint64_t)(uint32_t)_mm256_movemask_epi8(high) << 32 |
-                            (uint32_t)_mm256_movemask_epi8(low);
-        low = _mm256_slli_epi16(low, PAIR);
-        high = _mm256_slli_epi16(high, PAIR);
-    }
-}
-
 /* Columns start .. end-1, start a multiple of 64: chunks and masks; moves each row's byte on. */
 static void prepare_pairs(const pt_shards *shards, const pt_sparse_row *a, size_t start, size_t end,
                           size_t words, const uint8_t **byte, uint8_t *chunks, uint64_t *masks) {
@@ -113,8 +95,8 @@ static void prepare_pairs(const pt_shards *shards, const pt_sparse_row *a, size_
                     split_planes(a + row + min_size(r, count), r < count ? count - r : 0,
                                  x / BITMAP, planes + (x - start) / PLANE * WORD + r);
             for (size_t x = start, i = 0; x < end; x += PLANE, i++)
-                masks_of_pairs(planes + i * WORD, count, masks + i * (PLANE / PAIR) * words + w,
-                               words);
+                transpose_bits(planes + i * WORD, count, PAIR, PLANE / PAIR,
+                               masks + i * (PLANE / PAIR) * words + w, words);
         }
     }
 }
@@ -209,27 +191,33 @@ static ALWAYS_INLINE void sum_pairs(const pair_tiles *t, size_t begin, size_t en
     for (size_t x = begin / PAIR * PAIR; x < end; x += PAIR) {
         const size_t at = x - t->start;
         const uint64_t *masks = t->masks + at / PAIR * t->words;
-        const bool both = x >= begin && x + 1 < end, zero = all_zero(masks, t->words);
+        const size_t rows = min_size(x + PAIR, end) - max_size(x, begin);
+        const bool zero = all_zero(masks, t->words);
+        if (zero && t->rate) { /* rate * 0 would change nothing */
+            c += rows * t->ldc;
+            continue;
+        }
         vec acc[PAIR_SUMS];
-        if (!zero) {
-            if (t->wide && both)
-                prefetch_pair(c, t->ldc, t->panel.columns);
-            sum_pair(t, vectors, tail, masks, t->chunks + at / CHUNK * t->rows * CHUNK + at % CHUNK,
-                     acc);
-        } else if (!t->rate) {
+        if (zero) {
             UNROLL
             for (size_t i = 0; i < PAIR * vectors + tail; i++)
                 acc[i] = vec_zero();
+        } else {
+            if (t->wide && rows == PAIR)
+                prefetch_pair(c, t->ldc, t->panel.columns);
+            sum_pair(t, vectors, tail, masks, t->chunks + at / CHUNK * t->rows * CHUNK + at % CHUNK,
+                     acc);
         }
-        if (!zero || !t->rate) { /* rate * 0 would change nothing */
-            const vec tails = tail ? acc[PAIR * vectors] : vec_zero();
-            if (x >= begin)
-                apply_pair_row(t, vectors, tail, last, acc, _mm256_castps256_ps128(tails), c);
-            if (x + 1 < end)
-                apply_pair_row(t, vectors, tail, last, acc + vectors,
-                               _mm256_extractf128_ps(tails, 1), both ? c + t->ldc : c);
+        const vec tails = tail ? acc[PAIR * vectors] : vec_zero();
+        if (x >= begin) {
+            apply_pair_row(t, vectors, tail, last, acc, _mm256_castps256_ps128(tails), c);
+            c += t->ldc;
         }
-        c += (1 + (size_t)both) * t->ldc;
+        if (x + 1 < end) {
+            apply_pair_row(t, vectors, tail, last, acc + vectors, _mm256_extractf128_ps(tails, 1),
+                           c);
+            c += t->ldc;
+        }
     }
 }
 
@@ -256,18 +244,18 @@ static pair_panel next_pair_panel(size_t n) {
     pair_panel panel = {.vectors = divide_up(full, panels)};
     panel.tail = panels == 1 ? tail : 0;
     panel.columns = panels == 1 ? n : panel.vectors * LANES;
-    panel.stride = (panel.vectors + (panel.tail > 0)) * LANES;
     return panel;
 }
 
 static void pack_pair_panel(const pair_panel *panel, size_t rows, const float *b, size_t ldb,
                             float *packed) {
     const size_t columns = panel->columns - panel->tail;
-    pack_panel(rows, columns, b, ldb, packed, panel->stride);
+    const size_t stride = (panel->vectors + (panel->tail > 0)) * LANES;
+    pack_panel(rows, columns, b, ldb, packed, stride);
     const __m128i first = _mm256_castsi256_si128(vec_first(panel->tail));
     for (size_t r = 0; r < rows && panel->tail > 0; r++) {
         const __m128 tail = _mm_maskload_ps(b + r * ldb + columns, first);
-        vec_store(packed + r * panel->stride + columns, _mm256_set_m128(tail, tail));
+        vec_store(packed + r * stride + columns, _mm256_set_m128(tail, tail));
     }
 }
 
