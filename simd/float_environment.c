@@ -5,7 +5,9 @@
  */
 #include "simd/kernels.h"
 
+#include <float.h>
 #include <immintrin.h>
+#include <math.h>
 
 enum {
     MXCSR_DENORMALS_ARE_ZERO = 1u << 6,
@@ -23,4 +25,10 @@ unsigned pt_float_environment_enter(void) {
 
 void pt_float_environment_leave(unsigned previous) {
     _mm_setcsr(previous);
+}
+
+void pt_flush_denormals(size_t n, float *x) {
+    for (size_t i = 0; i < n; i++)
+        if (fabsf(x[i]) < FLT_MIN)
+            x[i] = copysignf(0, x[i]);
 }

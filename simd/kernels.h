@@ -78,7 +78,8 @@ typedef struct pt_kernels {
      * one chain over its rows ascending from +0; the shards' sums are added along shards->merges.
      * Row offsets index A and B. +0.0f is added to each shard's sum (not after the tree: a sum of
      * two canonical zeros is +0). Here and in the other gradients, C = G where `rate` is NULL; else
-     * C = fma(*rate, G, C): gradient descent in place, which is what sgd_update does with G. */
+     * C = fma(*rate, G, C): gradient descent in place, which is what sgd_update does with G. There
+     * *rate must not be positive, nor C hold denormals: where G is zero C may be left alone. */
     void (*sgemm_tn)(size_t m, size_t n, const pt_shards *shards, const float *a, size_t lda,
                      const float *b, size_t ldb, const float *rate, float *c, size_t ldc,
                      void *scratch);
@@ -197,5 +198,8 @@ const pt_kernels *pt_kernels_get(pt_isa isa);
  * previous state for pt_float_environment_leave. */
 unsigned pt_float_environment_enter(void);
 void pt_float_environment_leave(unsigned previous);
+/* Makes denormals zeros of their sign, as those settings do with results: for numbers that come from
+ * outside, such as initial weights, before kernels see them. */
+void pt_flush_denormals(size_t n, float *x);
 
 #endif

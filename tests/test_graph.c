@@ -4,6 +4,7 @@
 #include "3_graph/graph.h"
 #include "toys.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -242,6 +243,27 @@ static float *initial(const pt_graph *graph, uint64_t seed) {
     REQUIRE(block != NULL);
     pt_graph_initialize(graph, seed, block);
     return block;
+}
+
+/* Kernels may skip them or not. */
+TEST(graph, no_initial_value_is_denormal) {
+    built b = make("[layer.a]\ntype = affine\nunits = 17\ninit = uniform(3e-38)\n"
+                   "bias_init = constant(-1e-39)\n"
+                   "[layer.b]\ntype = affine\nunits = 2\n",
+                   &flat_data);
+    const pt_param *weight = &b.graph->params[0], *bias = &b.graph->params[1];
+    float *block = initial(b.graph, 7);
+    size_t zero = 0, denormal = 0;
+    for (size_t i = 0; i < b.graph->block_size; i++)
+        denormal += fpclassify(block[i]) == FP_SUBNORMAL;
+    for (size_t c = 0; c < weight->cols; c++) {
+        zero += block[weight->offset + c] == 0;
+        CHECK(block[bias->offset + c] == 0 && signbit(block[bias->offset + c]));
+    }
+    CHECK_INT((long long)denormal, 0);
+    CHECK(zero > 0 && zero < weight->cols);
+    free(block);
+    destroy(&b);
 }
 
 TEST(graph, initial_values_stand_at_their_addresses) {

@@ -59,6 +59,8 @@ done
 check "verify mean_squared_error" verify configs/mnist.ini --set loss.type=mean_squared_error \
     --set train.iterations=20
 check "verify the shop graph" verify configs/apple.ini
+check "verify denormals at the start" verify configs/mnist.ini --set train.iterations=20 \
+    --set 'layer.fc1.init=constant(1e-40)'
 check "verify denormals" verify configs/denormals.ini --set train.iterations=30
 
 echo "$passed passed, $failed failed"

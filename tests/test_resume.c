@@ -97,6 +97,37 @@ TEST(resume, of_a_finished_run_changes_nothing) {
     check_same(whole, again, "resumed");
 }
 
+/* The model of the last evaluation, although the checkpoint it goes on from is newer. */
+TEST(resume, of_a_run_that_diverges_ends_with_the_same_model) {
+    pt_error err = {0};
+    pt_text layers = pt_textf("[layer.fc]\ntype = affine\nunits = 8\ninit = normal(30)\n");
+    pt_config *config =
+        pt_toy_config(pt_toy_images_text(layers.s).s, "optimizer.learning_rate=1000",
+                      "loss.type=mean_squared_error", "train.iterations=400",
+                      "train.evaluate_every=100", "output.checkpoint_every=1", NULL);
+    const char *model = pt_path_in(config->output.dir, "model.safetensors");
+    size_t size[2];
+    char *bytes[2];
+    for (int resumed = 0; resumed < 2; resumed++) {
+        const pt_run_options options = {.resume = resumed};
+        const pt_run_listener none = {0};
+        REQUIRE(pt_run(config, &options, &none, &err) == PT_ERR_DIVERGED);
+        bytes[resumed] = pt_read_file(model, &size[resumed]);
+        REQUIRE(bytes[resumed]);
+    }
+    CHECK(size[0] == size[1] && memcmp(bytes[0], bytes[1], size[0]) == 0);
+    pt_safetensors *kept = NULL;
+    REQUIRE_OK(pt_safetensors_read(model, &kept, &err), err);
+    pt_checkpoint_file *newest = NULL;
+    REQUIRE_OK(pt_checkpoint_newest(config->output.dir, NULL, NULL, &newest, &err), err);
+    REQUIRE(newest);
+    CHECK_STR(pt_safetensors_metadata(kept, "iteration"), "1");
+    CHECK(newest->checkpoint.step > 1);
+    pt_checkpoint_free(newest);
+    pt_safetensors_free(kept);
+    pt_config_free(config);
+}
+
 TEST(resume, refuses_a_checkpoint_beyond_the_end) {
     const char *folder = pt_path_in(pt_temp_folder(), "run");
     pt_error err = {0};

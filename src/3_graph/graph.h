@@ -36,7 +36,7 @@ void pt_graph_note_keys(pt_config *config);
 void pt_graph_free(pt_graph *graph); /* NULL allowed */
 
 /* Fills a zeroed parameter block with the initial values: element (r, c) of the p-th parameter is
- * drawn at Philox address (seed, PT_STREAM_INIT, p, r * cols + c). */
+ * drawn at Philox address (seed, PT_STREAM_INIT, p, r * cols + c). Denormals count as zero. */
 void pt_graph_initialize(const pt_graph *graph, uint64_t seed, float *block);
 
 /* Whether the data may come as lists: everything that reads node 0 takes them. */

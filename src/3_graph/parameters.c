@@ -26,10 +26,12 @@ static float initial_value(const pt_param *param, uint64_t seed, size_t index, s
 void pt_graph_initialize(const pt_graph *graph, uint64_t seed, float *block) {
     for (size_t p = 0; p < graph->param_count; p++) {
         const pt_param *param = &graph->params[p];
-        for (size_t r = 0; r < param->rows; r++)
+        for (size_t r = 0; r < param->rows; r++) {
+            float *row = block + param->offset + r * param->ld;
             for (size_t c = 0; c < param->cols; c++)
-                block[param->offset + r * param->ld + c] =
-                    param->value ? param->value[c]
-                                 : initial_value(param, seed, p, r * param->cols + c);
+                row[c] = param->value ? param->value[c]
+                                      : initial_value(param, seed, p, r * param->cols + c);
+            pt_flush_denormals(param->cols, row);
+        }
     }
 }

@@ -4,20 +4,27 @@
 #include "4_train/trainer.h"
 #include "4_train/workers.h"
 
-/* One pass over the rows of a split, shared out among workers. */
+#include <stdatomic.h>
+
+/* One pass over the rows of a split, shared out among workers: who is done takes the next rows, since
+ * the cores may not be equally fast, nor rows equally full. */
 typedef struct listing {
     pt_trainer *trainer;
     const pt_split *split;
     pt_sparse_lists *lists;
+    _Atomic size_t next; /* row that nobody has taken */
     void (*pass)(pt_sparse_lists *lists, const pt_dataset *dataset, const pt_split *split,
                  const pt_kernels *kernels, size_t begin, size_t end);
 } listing;
 
-static void list_part(void *context, size_t worker, size_t workers) {
-    const listing *l = context;
-    size_t begin, end;
-    pt_partition(l->split->rows, PT_SPARSE_BLOCK, worker, workers, &begin, &end);
-    l->pass(l->lists, l->trainer->dataset, l->split, l->trainer->kernels, begin, end);
+static void list_rows(void *context, size_t worker, size_t workers) {
+    listing *l = context;
+    const size_t rows = l->split->rows;
+    (void)worker, (void)workers;
+    for (size_t begin; (begin = atomic_fetch_add(&l->next, PT_SPARSE_BLOCK)) < rows;) {
+        const size_t end = rows - begin < PT_SPARSE_BLOCK ? rows : begin + PT_SPARSE_BLOCK;
+        l->pass(l->lists, l->trainer->dataset, l->split, l->trainer->kernels, begin, end);
+    }
 }
 
 /* Counts the nonzero features of some rows, by input. */
@@ -45,13 +52,16 @@ pt_status pt_trainer_make_lists(pt_trainer *t, pt_error *err) {
     t->sparse = true;
     pt_status status = pt_sparse_init(&t->lists, t->dataset, err);
     for (int split = 0; split < 2 && status == PT_OK; split++) {
-        listing l = {t, split ? &t->dataset->test : &t->dataset->train,
-                     split ? &t->lists.test : &t->lists.train, pt_sparse_count_rows};
-        pt_workers_run(t->threads, list_part, &l);
+        listing l = {.trainer = t,
+                     .split = split ? &t->dataset->test : &t->dataset->train,
+                     .lists = split ? &t->lists.test : &t->lists.train,
+                     .pass = pt_sparse_count_rows};
+        pt_workers_run(t->threads, list_rows, &l);
         status = pt_sparse_allocate(l.lists, l.split, err);
         l.pass = pt_sparse_list_rows;
+        atomic_store(&l.next, 0);
         if (status == PT_OK)
-            pt_workers_run(t->threads, list_part, &l);
+            pt_workers_run(t->threads, list_rows, &l);
     }
     return status == PT_OK ? weigh_inputs(t, err) : status;
 }

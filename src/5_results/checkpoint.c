@@ -12,12 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char FORMAT[] = "ptrain-checkpoint-1";
+static const char FORMAT[] = "ptrain-checkpoint-2";
 static const char PREFIX[] = "checkpoint-", SUFFIX[] = ".safetensors";
-
-char *pt_checkpoint_tensor_name(const char *state, const char *name) {
-    return state ? pt_format("state.%s.%s", state, name) : pt_format("param.%s", name);
-}
 
 char *pt_checkpoint_path(const char *folder, uint64_t step) {
     return pt_format("%s/%s%010llu%s", folder, PREFIX, (unsigned long long)step, SUFFIX);

@@ -2,8 +2,8 @@
  *
  * A checkpoint is a safetensors file (with its checksum) `checkpoint-SSSSSSSSSS.safetensors` in the
  * run's folder, S being the step; `best.safetensors` has the same form. Tensors are named
- * `param.NAME` and `state.STATE.NAME` (STATE: the optimizer's name for it). `__metadata__` holds
- * the rest: whole numbers as decimals, reals as the 16 hexadecimal digits of their bits, so that
+ * `param.NAME`, `kept.NAME` (the parameters of step `last_row`, which a run that diverges falls back
+ * to) and `state.STATE.NAME` (STATE: the optimizer's name for it). `__metadata__` holds the rest: whole numbers as decimals, reals as the 16 hexadecimal digits of their bits, so that
  * nothing is rounded; the config as its text. No clock, no machine: equal training, equal bytes.
  *
  * Sampling needs no position of its own: rows are drawn at Philox addresses made of seed and step.
@@ -34,10 +34,6 @@ typedef struct pt_checkpoint {
     const pt_tensor *tensors;
     size_t tensor_count;
 } pt_checkpoint;
-
-/* "param.NAME", or "state.STATE.NAME" where `state` is not NULL; NULL: out of memory. Freed by the
- * caller with pt_free. */
-char *pt_checkpoint_tensor_name(const char *state, const char *name);
 
 /* "FOLDER/checkpoint-SSSSSSSSSS.safetensors"; NULL: out of memory. Freed by the caller. */
 char *pt_checkpoint_path(const char *folder, uint64_t step);

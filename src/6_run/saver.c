@@ -3,6 +3,8 @@
 
 #include "0_base/fail.h"
 #include "0_base/memory.h"
+#include "0_base/text.h"
+#include "5_results/model_file.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -17,7 +19,7 @@ typedef struct snapshot {
     bool failed; /* PENDING, but waits for the next save after a failure */
     pt_save_kind kind;
     pt_checkpoint checkpoint;
-    float *block; /* parameters, then each optimizer state */
+    float *block; /* the parts, one after the other */
     pt_tensor *tensors;
 } snapshot;
 
@@ -29,7 +31,7 @@ struct pt_saver {
     const pt_trainer *trainer;
     pt_metrics *metrics;
     char *config_text;
-    char **names; /* of the tensors, parameters first, then state by state */
+    char **names; /* of the tensors, part by part */
     size_t tensor_count;
     snapshot slots[SLOTS];
     pthread_t thread;
@@ -102,36 +104,50 @@ static void *write_pending(void *context) {
     return NULL;
 }
 
-/* Which parameter and which state (or the parameter itself: state_count) tensor `i` is. */
-static const pt_param *tensor_param(const pt_trainer *t, size_t i, size_t *state) {
-    *state = i / t->graph->param_count;
+/* What a checkpoint holds of a trainer, each a block of graph->block_size floats. */
+enum { PART_PARAMS, PART_KEPT, PART_STATE }; /* and those behind it: state by state */
+
+static size_t part_count(const pt_trainer *t) {
+    return PART_STATE + t->optimizer->state_count;
+}
+
+static float *part_block(const pt_trainer *t, size_t part) {
+    return part == PART_PARAMS ? t->params
+           : part == PART_KEPT ? t->kept_params
+                               : t->state[part - PART_STATE];
+}
+
+static size_t tensor_count(const pt_trainer *t) {
+    return part_count(t) * t->graph->param_count;
+}
+
+/* Which parameter, and which part, tensor `i` is. */
+static const pt_param *tensor_param(const pt_trainer *t, size_t i, size_t *part) {
+    *part = i / t->graph->param_count;
     return &t->graph->params[i % t->graph->param_count];
 }
 
 static char *tensor_name(const pt_trainer *t, size_t i) {
     size_t part;
-    const pt_param *param = tensor_param(t, i, &part);
-    return pt_checkpoint_tensor_name(part ? t->optimizer->state_name[part - 1] : NULL, param->name);
+    const char *name = tensor_param(t, i, &part)->name;
+    return part == PART_PARAMS ? pt_format("param.%s", name)
+           : part == PART_KEPT
+               ? pt_format("kept.%s", name)
+               : pt_format("state.%s.%s", t->optimizer->state_name[part - PART_STATE], name);
 }
 
 static pt_status make_slot(const pt_saver *s, snapshot *slot, pt_error *err) {
     const pt_trainer *t = s->trainer;
-    const size_t parts = 1 + t->optimizer->state_count;
-    slot->block = pt_calloc_aligned(parts * t->graph->block_size, sizeof *slot->block);
+    const size_t size = t->graph->block_size;
+    slot->block = pt_calloc_aligned(part_count(t) * size, sizeof *slot->block);
     slot->tensors = pt_calloc(s->tensor_count, sizeof *slot->tensors);
     if (!slot->block || !slot->tensors)
         return pt_fail_memory(err, "a snapshot for checkpoints",
-                              parts * t->graph->block_size * sizeof *slot->block);
+                              part_count(t) * size * sizeof *slot->block);
     for (size_t i = 0; i < s->tensor_count; i++) {
         size_t part;
         const pt_param *param = tensor_param(t, i, &part);
-        slot->tensors[i] =
-            (pt_tensor){.name = s->names[i],
-                        .rank = param->rank,
-                        .data = slot->block + part * t->graph->block_size + param->offset,
-                        .stride = param->ld};
-        slot->tensors[i].shape[0] = param->rank == 1 ? param->cols : param->rows;
-        slot->tensors[i].shape[1] = param->cols;
+        slot->tensors[i] = pt_param_tensor(param, s->names[i], slot->block + part * size);
     }
     return PT_OK;
 }
@@ -173,7 +189,7 @@ pt_status pt_saver_start(const pt_config *config, const pt_trainer *trainer, pt_
     s->config = config;
     s->trainer = trainer;
     s->metrics = metrics;
-    s->tensor_count = (1 + trainer->optimizer->state_count) * trainer->graph->param_count;
+    s->tensor_count = tensor_count(trainer);
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->changed, NULL);
     pt_status status = describe_config(s, err);
@@ -205,9 +221,8 @@ void pt_saver_save(pt_saver *s, pt_save_kind kind, const pt_checkpoint *position
         if (s->slots[i].state == FREE)
             slot = &s->slots[i];
     if (slot) {
-        memcpy(slot->block, t->params, size * sizeof(float));
-        for (size_t i = 0; i < t->optimizer->state_count; i++)
-            memcpy(slot->block + (i + 1) * size, t->state[i], size * sizeof(float));
+        for (size_t part = 0; part < part_count(t); part++)
+            memcpy(slot->block + part * size, part_block(t, part), size * sizeof(float));
         slot->kind = kind;
         slot->checkpoint = *position;
         slot->checkpoint.config = s->config_text;
@@ -290,9 +305,7 @@ static pt_status find_all(const pt_trainer *t, const pt_checkpoint *checkpoint, 
         if (!wanted)
             return pt_fail_memory(err, "a tensor's name", sizeof "param.");
         found[i] = find_tensor(checkpoint, wanted);
-        if (!found[i] || found[i]->rank != param->rank ||
-            found[i]->shape[param->rank - 1] != param->cols ||
-            (param->rank == 2 && found[i]->shape[0] != param->rows))
+        if (!found[i] || !pt_param_fits(param, found[i]))
             status = pt_fail(err, PT_ERR_DATA, "%s: tensor '%s' is missing or has another shape",
                              name, wanted);
         pt_free(wanted);
@@ -302,7 +315,7 @@ static pt_status find_all(const pt_trainer *t, const pt_checkpoint *checkpoint, 
 
 pt_status pt_restore_checkpoint(pt_trainer *t, const pt_checkpoint *checkpoint, const char *name,
                                 pt_error *err) {
-    const size_t count = (1 + t->optimizer->state_count) * t->graph->param_count;
+    const size_t count = tensor_count(t);
     const pt_tensor **found = pt_calloc(count, sizeof *found);
     if (!found)
         return pt_fail_memory(err, "the list of tensors", count * sizeof *found);
@@ -310,14 +323,12 @@ pt_status pt_restore_checkpoint(pt_trainer *t, const pt_checkpoint *checkpoint, 
     for (size_t i = 0; i < count && status == PT_OK; i++) {
         size_t part;
         const pt_param *param = tensor_param(t, i, &part);
-        float *to = (part ? t->state[part - 1] : t->params) + param->offset;
-        for (size_t r = 0; r < param->rows; r++)
-            memcpy(to + r * param->ld, found[i]->data + r * param->cols, param->cols * sizeof *to);
+        pt_param_read(param, found[i], part_block(t, part));
     }
     pt_free(found);
     if (status != PT_OK)
         return status;
     atomic_store(&t->iteration, checkpoint->step);
-    pt_trainer_keep(t);
+    t->kept_iteration = checkpoint->last_row;
     return PT_OK;
 }

@@ -31,7 +31,7 @@ pt_status pt_saver_wait(pt_saver *saver, pt_error *err);
 pt_status pt_saver_failure(pt_saver *saver, pt_error *err);
 void pt_saver_stop(pt_saver *saver); /* writes what is pending, joins, frees; NULL allowed */
 
-/* Puts the parameters and optimizer state of a checkpoint into a trainer of the same config.
+/* Puts the parameters, those kept, and the optimizer state of a checkpoint into a trainer of the same config.
  * PT_ERR_DATA when tensors are missing or have other shapes; nothing has changed then. */
 pt_status pt_restore_checkpoint(pt_trainer *trainer, const pt_checkpoint *checkpoint,
                                 const char *name, pt_error *err);
