@@ -6,16 +6,21 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#define BIT(option) (1u << PT_OPTION_##option)
 const pt_command pt_commands[] = {
-    {"train", "CONFIG", "trains the network; `ptrain CONFIG` is short for it", pt_train_command},
+    {"train", "CONFIG", "trains the network; `ptrain CONFIG` is short for it", pt_train_command,
+     BIT(THREADS) | BIT(ISA) | BIT(SET) | BIT(OUT) | BIT(QUIET) | BIT(RESUME) | BIT(PRINT_CONFIG) |
+         BIT(PROFILE)},
     {"gradcheck", "CONFIG", "compares backpropagation with numerical differentiation",
-     pt_gradcheck_command},
+     pt_gradcheck_command, BIT(ISA) | BIT(SET)},
     {"verify", "CONFIG", "trains on every setting that must not matter and compares the models",
-     pt_verify_command},
+     pt_verify_command, BIT(SET)},
     {"scale", "CONFIG", "trains on 1, 2, 4, ... threads by every schedule, and predicts for more",
-     pt_scale_command},
-    {"graph", "CONFIG", "prints the computational graph as Graphviz DOT", pt_graph_command},
-    {"reference", "", "prints the reference of every config key", pt_reference_command},
+     pt_scale_command,
+     BIT(THREADS) | BIT(ISA) | BIT(SET) | BIT(OUT) | BIT(QUIET) | BIT(ROUNDS) | BIT(SECONDS)},
+    {"graph", "CONFIG", "prints the computational graph as Graphviz DOT", pt_graph_command,
+     BIT(SET) | BIT(VALUES)},
+    {"reference", "", "prints the reference of every config key", pt_reference_command, 0},
     {0},
 };
 

@@ -57,77 +57,119 @@ static pt_status add_number(pt_options *o, bool rounds, const char *text, pt_err
     return PT_OK;
 }
 
+enum { LONG_ONLY = 256 }; /* no letter has this number */
+
+static const struct option option_table[] = {
+    [PT_OPTION_THREADS] = {"threads", required_argument, NULL, 't'},
+    [PT_OPTION_ISA] = {"isa", required_argument, NULL, LONG_ONLY + PT_OPTION_ISA},
+    [PT_OPTION_SET] = {"set", required_argument, NULL, 's'},
+    [PT_OPTION_OUT] = {"out", required_argument, NULL, 'o'},
+    [PT_OPTION_QUIET] = {"quiet", no_argument, NULL, 'q'},
+    [PT_OPTION_RESUME] = {"resume", no_argument, NULL, LONG_ONLY + PT_OPTION_RESUME},
+    [PT_OPTION_PRINT_CONFIG] = {"print-config", no_argument, NULL,
+                                LONG_ONLY + PT_OPTION_PRINT_CONFIG},
+    [PT_OPTION_VALUES] = {"values", no_argument, NULL, LONG_ONLY + PT_OPTION_VALUES},
+    [PT_OPTION_PROFILE] = {"profile", no_argument, NULL, LONG_ONLY + PT_OPTION_PROFILE},
+    [PT_OPTION_ROUNDS] = {"rounds", required_argument, NULL, LONG_ONLY + PT_OPTION_ROUNDS},
+    [PT_OPTION_SECONDS] = {"seconds", required_argument, NULL, LONG_ONLY + PT_OPTION_SECONDS},
+    [PT_OPTION_HELP] = {"help", no_argument, NULL, 'h'},
+    [PT_OPTION_VERSION] = {"version", no_argument, NULL, 'V'},
+    {0}};
+
+/* Of what getopt_long returns; PT_OPTION_VERSION + 1 where it is none of ours. */
+static pt_option option_of(int returned) {
+    int option = 0;
+    while (option_table[option].name && option_table[option].val != returned)
+        option++;
+    return (pt_option)option;
+}
+
+static pt_status take_option(pt_options *o, pt_option option, pt_error *err) {
+    o->given |= 1u << option;
+    switch (option) {
+    case PT_OPTION_THREADS:
+        o->threads = optarg;
+        return add_short(o, "parallel.threads", optarg, err);
+    case PT_OPTION_ISA:
+        return add_short(o, "parallel.isa", optarg, err);
+    case PT_OPTION_OUT:
+        o->out = optarg;
+        return add_short(o, "output.dir", optarg, err);
+    case PT_OPTION_SET:
+        return add_override(o, optarg, err);
+    case PT_OPTION_QUIET:
+        o->quiet = true;
+        return PT_OK;
+    case PT_OPTION_RESUME:
+        o->resume = true;
+        return PT_OK;
+    case PT_OPTION_PRINT_CONFIG:
+        o->print_config = true;
+        return PT_OK;
+    case PT_OPTION_VALUES:
+        o->values = true;
+        return PT_OK;
+    case PT_OPTION_PROFILE:
+        o->profile = true;
+        return PT_OK;
+    case PT_OPTION_ROUNDS:
+    case PT_OPTION_SECONDS:
+        return add_number(o, option == PT_OPTION_ROUNDS, optarg, err);
+    case PT_OPTION_HELP:
+        o->help = true;
+        return PT_OK;
+    case PT_OPTION_VERSION:
+        o->version = true;
+        return PT_OK;
+    }
+    return PT_OK;
+}
+
 static pt_status parse_options(int argc, char **argv, pt_options *o, pt_error *err) {
-    enum { PRINT_CONFIG = 256, VALUES, ISA, RESUME, PROFILE, ROUNDS, SECONDS };
-    static const struct option names[] = {{"threads", required_argument, NULL, 't'},
-                                          {"isa", required_argument, NULL, ISA},
-                                          {"set", required_argument, NULL, 's'},
-                                          {"out", required_argument, NULL, 'o'},
-                                          {"quiet", no_argument, NULL, 'q'},
-                                          {"resume", no_argument, NULL, RESUME},
-                                          {"print-config", no_argument, NULL, PRINT_CONFIG},
-                                          {"values", no_argument, NULL, VALUES},
-                                          {"profile", no_argument, NULL, PROFILE},
-                                          {"rounds", required_argument, NULL, ROUNDS},
-                                          {"seconds", required_argument, NULL, SECONDS},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {"version", no_argument, NULL, 'V'},
-                                          {0}};
     pt_status status = PT_OK;
     opterr = 0;
-    for (int c; status == PT_OK && (c = getopt_long(argc, argv, ":t:s:o:qhV", names, NULL)) != -1;)
-        switch (c) {
-        case 't':
-            o->threads = optarg;
-            o->threads_at = o->override_count;
-            status = add_short(o, "parallel.threads", optarg, err);
-            break;
-        case ISA:
-            status = add_short(o, "parallel.isa", optarg, err);
-            break;
-        case 'o':
-            o->out = optarg;
-            status = add_short(o, "output.dir", optarg, err);
-            break;
-        case 's':
-            status = add_override(o, optarg, err);
-            break;
-        case 'q':
-            o->quiet = true;
-            break;
-        case RESUME:
-            o->resume = true;
-            break;
-        case PRINT_CONFIG:
-            o->print_config = true;
-            break;
-        case VALUES:
-            o->values = true;
-            break;
-        case PROFILE:
-            o->profile = true;
-            break;
-        case ROUNDS:
-        case SECONDS:
-            status = add_number(o, c == ROUNDS, optarg, err);
-            break;
-        case 'h':
-            o->help = true;
-            break;
-        case 'V':
-            o->version = true;
-            break;
-        case ':':
+    for (int c; status == PT_OK &&
+                (c = getopt_long(argc, argv, ":t:s:o:qhV", option_table, NULL)) != -1;) {
+        if (c == ':')
             return pt_fail(err, PT_ERR_USAGE, "option '%s' wants a value; see ptrain --help",
                            argv[optind - 1]);
-        default: { /* of letters written together, optind does not yet say which */
+        if (c == '?') { /* of letters written together, optind does not yet say which */
             const char letter[] = {'-', (char)optopt, '\0'};
             bool is_word = optind > 1 && strncmp(argv[optind - 1], "--", 2) == 0;
             return pt_fail(err, PT_ERR_USAGE, "unknown option '%s'; see ptrain --help",
                            is_word || optopt == 0 ? argv[optind - 1] : letter);
         }
-        }
+        status = take_option(o, option_of(c), err);
+    }
     return status;
+}
+
+/* Refuses what would do nothing. */
+static pt_status check_given(const pt_options *o, pt_error *err) {
+    for (unsigned i = 0; option_table[i].name; i++) {
+        if (!(o->given & ~o->command->options & 1u << i))
+            continue;
+        for (size_t c = 0; pt_commands[c].name; c++)
+            if (pt_commands[c].options & 1u << i)
+                return pt_fail(err, PT_ERR_USAGE,
+                               "--%s does nothing with %s, but with %s; see ptrain --help",
+                               option_table[i].name, o->command->name, pt_commands[c].name);
+    }
+    return PT_OK;
+}
+
+/* For scale, --threads is a list, which is no key's value. */
+static void drop_threads(pt_options *o) {
+    static const char key[] = "parallel.threads=";
+    size_t kept = 0;
+    for (size_t i = 0; i < o->override_count; i++) {
+        bool short_form = false;
+        for (size_t k = 0; k < o->owned_count; k++)
+            short_form = short_form || o->override[i] == o->owned[k];
+        if (!short_form || strncmp(o->override[i], key, sizeof key - 1) != 0)
+            o->override[kept++] = o->override[i];
+    }
+    o->override_count = kept;
 }
 
 pt_status pt_options_parse(int argc, char **argv, pt_options *o, pt_error *err) {
@@ -149,11 +191,14 @@ pt_status pt_options_parse(int argc, char **argv, pt_options *o, pt_error *err) 
             at++;
             break;
         }
-    if (o->command->run == pt_scale_command && o->threads) /* a list, which is no key's value */
-        memmove(&o->override[o->threads_at], &o->override[o->threads_at + 1],
-                (--o->override_count - o->threads_at) * sizeof *o->override);
-    if (o->command->run == pt_reference_command && at == argc)
-        return PT_OK;
+    if ((status = check_given(o, err)) != PT_OK)
+        return status;
+    if (o->command->run == pt_scale_command)
+        drop_threads(o);
+    if (o->command->run == pt_reference_command)
+        return at == argc ? PT_OK
+                          : pt_fail(err, PT_ERR_USAGE, "reference takes no config: unexpected '%s'",
+                                    argv[at]);
     if (at == argc)
         return pt_fail(err, PT_ERR_USAGE,
                        "which config? usage: ptrain %s CONFIG, for example configs/mnist.ini",
@@ -199,7 +244,8 @@ void pt_print_help(void) {
            "  -h, --help                 this text\n"
            "  -V, --version              the version\n\n"
            "Threads, instruction set and schedule never change a bit of the result.\n"
-           "Exit status: 0 success, 1 run-time failure, 2 usage or config, 130 interrupted.\n");
+           "Exit status: 0 success, 1 run-time failure, 2 usage or config; 130, 143 and 129 after\n"
+           "Ctrl-C, SIGTERM and SIGHUP, the work so far saved.\n");
 }
 
 int pt_report(const pt_error *err) {

@@ -13,6 +13,23 @@ enum { MAX_OVERRIDES = 128 };
 /* Exit statuses: the contract with scripts. */
 enum { EXIT_RUN_TIME = 1, EXIT_USAGE = 2, EXIT_SIGNAL_BASE = 128 };
 
+/* The options, in the order of their table in options.c. */
+typedef enum pt_option {
+    PT_OPTION_THREADS,
+    PT_OPTION_ISA,
+    PT_OPTION_SET,
+    PT_OPTION_OUT,
+    PT_OPTION_QUIET,
+    PT_OPTION_RESUME,
+    PT_OPTION_PRINT_CONFIG,
+    PT_OPTION_VALUES,
+    PT_OPTION_PROFILE,
+    PT_OPTION_ROUNDS,
+    PT_OPTION_SECONDS,
+    PT_OPTION_HELP,
+    PT_OPTION_VERSION,
+} pt_option;
+
 typedef struct pt_options {
     const struct pt_command *command;
     const char *config_path;
@@ -20,8 +37,8 @@ typedef struct pt_options {
     size_t override_count;
     char *owned[MAX_OVERRIDES]; /* those made up here, to be freed */
     size_t owned_count;
+    unsigned given;      /* bit set of pt_option */
     const char *threads; /* --threads as given, or NULL: for scale a list, else also an override */
-    size_t threads_at;   /* index of that override */
     const char *out;     /* --out, which is also an override of output.dir */
     bool quiet, resume, print_config, help, version;
     bool values;    /* graph --values */
@@ -34,6 +51,7 @@ typedef struct pt_options {
 typedef struct pt_command {
     const char *name, *arguments, *summary;
     int (*run)(const pt_options *options);
+    unsigned options; /* that do something: bit set of pt_option */
 } pt_command;
 
 extern const pt_command pt_commands[]; /* ends with a NULL name; the first is the default */

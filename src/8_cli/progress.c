@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-struct pt_progress {
+struct pt_progress_bar {
     const pt_trainer *trainer;
     uint64_t first, last;
     struct timespec start;
@@ -21,19 +21,19 @@ struct pt_progress {
     bool stop, drawn;
 };
 
-bool pt_progress_possible(void) {
+bool pt_progress_bar_possible(void) {
     const char *term = getenv("TERM");
     return isatty(STDERR_FILENO) && !(term && strcmp(term, "dumb") == 0);
 }
 
-static void wipe(pt_progress *p) {
+static void wipe(pt_progress_bar *p) {
     if (p->drawn)
         fputs("\r\033[K", stderr);
     p->drawn = false;
     fflush(stderr);
 }
 
-static void draw(pt_progress *p) {
+static void draw(pt_progress_bar *p) {
     enum { WIDTH = 30 };
     static const char full[] = "##############################";
     static const char empty[] = "..............................";
@@ -54,7 +54,7 @@ static void draw(pt_progress *p) {
 }
 
 static void *run(void *context) {
-    pt_progress *p = context;
+    pt_progress_bar *p = context;
     pthread_mutex_lock(&p->lock);
     while (!p->stop) {
         struct timespec until;
@@ -70,8 +70,8 @@ static void *run(void *context) {
     return NULL;
 }
 
-pt_progress *pt_progress_start(const pt_trainer *trainer, uint64_t iterations) {
-    pt_progress *p = pt_calloc(1, sizeof *p);
+pt_progress_bar *pt_progress_bar_start(const pt_trainer *trainer, uint64_t iterations) {
+    pt_progress_bar *p = pt_calloc(1, sizeof *p);
     if (!p)
         return NULL;
     p->trainer = trainer;
@@ -93,19 +93,19 @@ pt_progress *pt_progress_start(const pt_trainer *trainer, uint64_t iterations) {
     return NULL;
 }
 
-void pt_progress_hide(pt_progress *p) {
+void pt_progress_bar_hide(pt_progress_bar *p) {
     if (!p)
         return;
     pthread_mutex_lock(&p->lock);
     wipe(p);
 }
 
-void pt_progress_show(pt_progress *p) {
+void pt_progress_bar_show(pt_progress_bar *p) {
     if (p)
         pthread_mutex_unlock(&p->lock);
 }
 
-void pt_progress_stop(pt_progress *p) {
+void pt_progress_bar_stop(pt_progress_bar *p) {
     if (!p)
         return;
     pthread_mutex_lock(&p->lock);

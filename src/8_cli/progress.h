@@ -8,15 +8,15 @@
 
 #include <stdbool.h>
 
-typedef struct pt_progress pt_progress;
+typedef struct pt_progress_bar pt_progress_bar;
 
 /* Whether a bar is wanted: stderr is a terminal that can move its cursor. */
-bool pt_progress_possible(void);
+bool pt_progress_bar_possible(void);
 /* NULL when the thread cannot be started: a run goes on without a bar. */
-pt_progress *pt_progress_start(const pt_trainer *trainer, uint64_t iterations);
+pt_progress_bar *pt_progress_bar_start(const pt_trainer *trainer, uint64_t iterations);
 /* Between these two nothing is drawn and the bar is wiped: print lines there. NULL allowed. */
-void pt_progress_hide(pt_progress *progress);
-void pt_progress_show(pt_progress *progress);
-void pt_progress_stop(pt_progress *progress); /* wipes the bar and frees; NULL allowed */
+void pt_progress_bar_hide(pt_progress_bar *progress);
+void pt_progress_bar_show(pt_progress_bar *progress);
+void pt_progress_bar_stop(pt_progress_bar *progress); /* wipes the bar and frees; NULL allowed */
 
 #endif

@@ -135,7 +135,7 @@ int pt_scale_command(const pt_options *options) {
     pt_scale_options scale = {.rounds = options->rounds,
                               .seconds = options->seconds,
                               .progress =
-                                  !options->quiet && pt_progress_possible() ? progress : NULL};
+                                  !options->quiet && pt_progress_bar_possible() ? progress : NULL};
     pt_status status = options->threads ? parse_list(options->threads, &scale, &err) : PT_OK;
     if (status == PT_OK)
         status = pt_load_config(options, NULL, 0, &config, &err);

@@ -28,21 +28,21 @@ typedef struct screen {
     const pt_config *config;
     bool quiet;
     bool header_printed;
-    pt_progress *progress;
+    pt_progress_bar *progress;
 } screen;
 
 static void started(void *context, pt_trainer *trainer) {
     screen *s = context;
     atomic_store(&g_trainer, trainer);
     bool bar = s->config->output.progress == PT_SWITCH_ON ||
-               (s->config->output.progress == PT_SWITCH_AUTO && pt_progress_possible());
+               (s->config->output.progress == PT_SWITCH_AUTO && pt_progress_bar_possible());
     if (!s->quiet) {
         const bool tuned = trainer->tuner.count > 1 && s->config->parallel.threads == 0;
         fprintf(stderr, "ptrain: %zu parameters, %s%zu thread%s, %s kernels\n",
                 pt_trainer_parameters(trainer), tuned ? "up to " : "", trainer->threads,
                 trainer->threads == 1 ? "" : "s", pt_trainer_isa(trainer));
         if (bar)
-            s->progress = pt_progress_start(trainer, s->config->train.iterations);
+            s->progress = pt_progress_bar_start(trainer, s->config->train.iterations);
     }
 }
 
@@ -57,7 +57,7 @@ static void evaluated(void *context, const pt_run_row *row) {
     if (s->quiet)
         return;
     char train[16], test[16];
-    pt_progress_hide(s->progress);
+    pt_progress_bar_hide(s->progress);
     if (!s->header_printed)
         printf("epoch  iteration      loss  train acc  test acc   samples/s\n");
     s->header_printed = true;
@@ -66,20 +66,20 @@ static void evaluated(void *context, const pt_run_row *row) {
            cell(row->metrics.has_train, row->metrics.train_accuracy, train),
            cell(row->metrics.has_test, row->metrics.test_accuracy, test), row->samples_per_second);
     fflush(stdout);
-    pt_progress_show(s->progress);
+    pt_progress_bar_show(s->progress);
 }
 
 static void warned(void *context, const char *message) {
     screen *s = context;
-    pt_progress_hide(s->progress);
+    pt_progress_bar_hide(s->progress);
     fprintf(stderr, "ptrain: warning: %s\n", message);
-    pt_progress_show(s->progress);
+    pt_progress_bar_show(s->progress);
 }
 
 static void ended(void *context, const pt_summary *summary) {
     screen *s = context;
     atomic_store(&g_trainer, NULL);
-    pt_progress_stop(s->progress);
+    pt_progress_bar_stop(s->progress);
     s->progress = NULL;
     if (!summary || s->quiet)
         return;
