@@ -267,6 +267,61 @@ TEST(cli, scale_takes_rounds_and_seconds) {
     }
 }
 
+TEST(cli, options_that_would_do_nothing_are_refused) {
+    static const char *const wrong[][2] = {
+        {"gradcheck configs/xor.ini --resume",
+         "--resume does nothing with gradcheck, but with train"},
+        {"verify configs/xor.ini -t 2", "--threads does nothing with verify, but with train"},
+        {"graph configs/xor.ini --print-config", "--print-config does nothing with graph"},
+        {"configs/xor.ini --values", "--values does nothing with train, but with graph"},
+        {"configs/xor.ini --rounds 3", "--rounds does nothing with train, but with scale"},
+        {"reference configs/xor.ini", "reference takes no config"},
+        {"configs/xor.ini -t 0", "--threads '0': write a number from 1 on, or auto"},
+        {"configs/xor.ini -t -1", "--threads '-1'"},
+        {"configs/xor.ini --isa sse", "--isa 'sse': write auto, scalar, avx2 or avx512"}};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        pt_run_result run = pt_run_shell("\"$PT\" %s", wrong[i][0]);
+        CHECK_ONE_LINE_ERROR(run, 2, wrong[i][1]);
+    }
+}
+
+TEST(cli, the_last_list_of_threads_counts) {
+    pt_run_result run =
+        pt_run_shell("\"$PT\" scale %s -q -t 1,2 -t 1 --rounds 1 --seconds 0.01 -o %s/scale",
+                     toy_file(), pt_temp_folder());
+    CHECK_INT(run.status, 0);
+    CHECK_CONTAINS(run.out, "\n      1  slices");
+    CHECK(!strstr(run.out, "\n      2  slices"));
+}
+
+/* ---- going on ---- */
+
+TEST(cli, a_run_that_goes_on_may_become_longer) {
+    const char *toy = toy_file(), *folder = pt_temp_folder();
+    static const char more[] = "-s train.iterations=45 -s train.evaluate_every=4";
+    pt_run_result run = pt_run_shell("\"$PT\" %s -q %s -o %s/whole && "
+                                     "\"$PT\" %s -q %s -s train.iterations=20 -o %s/parts "
+                                     "-s output.checkpoint_every=10",
+                                     toy, more, folder, toy, more, folder);
+    CHECK_MSG(run.status == 0, "%s", run.err);
+    run = pt_run_shell("\"$PT\" %s -q %s -o %s/parts", toy, more, folder);
+    CHECK_ONE_LINE_ERROR(run, 2, "train.iterations is 20 and 45");
+    run = pt_run_shell("\"$PT\" %s -q %s -o %s/parts --resume && cd %s && "
+                       "for f in model.safetensors metrics.csv losses.csv; do "
+                       "cmp whole/$f parts/$f || exit 1; done",
+                       toy, more, folder, folder);
+    CHECK_MSG(run.status == 0, "%s%s", run.out, run.err);
+}
+
+TEST(cli, signals_ignored_at_the_start_stay_ignored) {
+    pt_run_result run =
+        pt_run_shell("trap '' HUP INT; \"$PT\" %s -q -s train.iterations=3000 & p=$!; "
+                     "while kill -HUP $p 2>/dev/null; do kill -INT $p; sleep 0.01; done; wait $p",
+                     toy_file());
+    CHECK_INT(run.status, 0);
+    CHECK_CONTAINS(pt_read_file(in_run("summary.json"), NULL), "\"iterations\": 3000");
+}
+
 TEST(cli, fewer_threads_than_asked_for_change_nothing) {
     const char *toy = toy_file(), *folder = pt_temp_folder();
     pt_run_result run = pt_run_shell(
@@ -434,6 +489,9 @@ TEST(cli, signals_end_a_run_with_a_saved_model) {
         CHECK_INT(stop_by(numbers[i], out, err), 128 + numbers[i]);
         char *said = pt_read_file(err, NULL);
         CHECK_CONTAINS(said, "ptrain: stopped after iteration ");
+        CHECK_CONTAINS(said, "; go on with: ptrain ");
+        CHECK_CONTAINS(said,
+                       " --set train.evaluate_every=50000 --set parallel.threads=2 --resume\n");
         CHECK_CONTAINS(pt_read_file(out, NULL), "interrupted after ");
         pt_safetensors *model = NULL;
         pt_error problem = {0};
@@ -463,6 +521,7 @@ TEST(cli, divergence_is_a_failure_that_keeps_a_good_model) {
     CHECK_INT(run.status, 1);
     CHECK_CONTAINS(run.err, "ptrain: the loss is not finite at iteration ");
     CHECK_CONTAINS(run.err, "learning_rate");
+    CHECK_CONTAINS(run.err, "; saved is the model of iteration ");
     CHECK_CONTAINS(run.out, "diverged after ");
     CHECK_CONTAINS(pt_read_file(in_run("summary.json"), NULL), "\"status\": \"diverged\"");
     pt_safetensors *model = NULL;

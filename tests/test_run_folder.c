@@ -25,7 +25,7 @@ static pt_config *config_with(const char *override) {
 /* Opens the folder with one more setting. */
 static pt_status open_with(const char *folder, const char *override, pt_error *err) {
     pt_config *config = config_with(override);
-    pt_status status = pt_run_folder_open(folder, config, err);
+    pt_status status = pt_run_folder_open(folder, config, false, err);
     pt_config_free(config);
     return status;
 }
@@ -101,7 +101,7 @@ TEST(run_folder, every_failure_is_told) {
         long n = 0;
         while (status == PT_ERR_MEMORY && n < 10000) {
             pt_memory_fail_at(++n, 0);
-            status = pt_run_folder_open(folder, config, &err);
+            status = pt_run_folder_open(folder, config, false, &err);
             pt_memory_fail_at(0, 0);
         }
         pt_config_free(config);

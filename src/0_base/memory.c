@@ -1,8 +1,10 @@
 /* memory.c: allocation with a hook for failure injection. */
 #include "0_base/memory.h"
 
+#include <limits.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,6 +71,22 @@ char *pt_format(const char *format, ...) {
     return text;
 }
 
+/* Whether so many bytes are there. Linux promises more memory than it has, and ends the process
+ * when it cannot keep that; what asks for this much is told here instead. */
+static bool is_available(size_t bytes) {
+    enum { WORTH_ASKING = 64 << 20, LINE = 128 };
+    char line[LINE];
+    unsigned long long kilobytes = ULLONG_MAX;
+    FILE *file = bytes < WORTH_ASKING ? NULL : fopen("/proc/meminfo", "re");
+    if (!file)
+        return true;
+    while (fgets(line, sizeof line, file) &&
+           sscanf(line, "MemAvailable: %llu kB", &kilobytes) != 1) /* NOLINT(cert-err34-c) */
+        continue;
+    (void)fclose(file);
+    return bytes / 1024 < kilobytes;
+}
+
 static void *allocate_aligned(size_t count, size_t bytes_each, size_t *bytes) {
     enum { HUGE_PAGE = 2 << 20 };
     if (__builtin_mul_overflow(count, bytes_each, bytes) || *bytes > SIZE_MAX - HUGE_PAGE)
@@ -79,7 +97,7 @@ static void *allocate_aligned(size_t count, size_t bytes_each, size_t *bytes) {
     *bytes = (*bytes + alignment - 1) / alignment * alignment;
     if (*bytes == 0)
         *bytes = alignment;
-    if (must_fail())
+    if (must_fail() || !is_available(*bytes))
         return NULL;
     void *block = aligned_alloc(alignment, *bytes);
     if (block && alignment == HUGE_PAGE)

@@ -285,11 +285,9 @@ pt_status pt_trainer_run(pt_trainer *t, uint64_t iterations, pt_error *err) {
     if (status != PT_OK)
         return status;
     if (t->diverged)
-        return pt_fail(
-            err, PT_ERR_DIVERGED,
-            "the loss is not finite at iteration %llu; training stopped before the weights "
-            "were touched; try a smaller learning_rate",
-            (unsigned long long)t->iteration + 1);
+        return pt_fail(err, PT_ERR_DIVERGED,
+                       "the loss is not finite at iteration %llu; try a smaller learning_rate",
+                       (unsigned long long)t->iteration + 1);
     if (t->iteration < first + iterations && atomic_exchange(&t->stop, false))
         return pt_fail(err, PT_ERR_INTERRUPTED, "stopped after iteration %llu",
                        (unsigned long long)t->iteration);

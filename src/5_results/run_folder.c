@@ -12,7 +12,7 @@ static const char ADVICE[] = "choose another folder with --out, or remove this o
 
 /* Whether the run described by an existing config.ini is this run. */
 static pt_status check_same_run(const char *folder, const char *path, const pt_config *config,
-                                pt_error *err) {
+                                bool resumed, pt_error *err) {
     pt_config *old = NULL;
     pt_error why = {0};
     pt_status status = pt_config_load(path, NULL, 0, &old, &why);
@@ -21,6 +21,8 @@ static pt_status check_same_run(const char *folder, const char *path, const pt_c
     if (status != PT_OK)
         return pt_fail(err, PT_ERR_USAGE, "%s holds a config that cannot be read (%s); %s", folder,
                        why.message, ADVICE);
+    if (resumed)
+        old->train.iterations = config->train.iterations;
     char difference[512];
     status = pt_config_same_run(old, config, difference, sizeof difference);
     pt_config_free(old);
@@ -44,7 +46,8 @@ static pt_status write_config(const char *path, const pt_config *config, pt_erro
     return status;
 }
 
-pt_status pt_run_folder_open(const char *folder, const pt_config *config, pt_error *err) {
+pt_status pt_run_folder_open(const char *folder, const pt_config *config, bool resumed,
+                             pt_error *err) {
     pt_status status = pt_make_folder(folder, err);
     if (status != PT_OK)
         return status;
@@ -53,7 +56,7 @@ pt_status pt_run_folder_open(const char *folder, const pt_config *config, pt_err
     if (!path || !model)
         status = pt_fail_memory(err, folder, 0);
     else if (access(path, F_OK) == 0)
-        status = check_same_run(folder, path, config, err);
+        status = check_same_run(folder, path, config, resumed, err);
     else if (access(model, F_OK) == 0)
         status =
             pt_fail(err, PT_ERR_USAGE,

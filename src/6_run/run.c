@@ -210,6 +210,7 @@ static pt_status take_over(run *r, const pt_checkpoint *from, pt_error *err) {
     pt_status status = pt_config_parse(from->config, "checkpoint", NULL, 0, &config, err);
     if (status != PT_OK)
         return status;
+    config->train.iterations = r->config->train.iterations; /* which may have grown */
     status = pt_config_same_run(config, r->config, difference, sizeof difference);
     pt_config_free(config);
     if (status == PT_ERR_MEMORY)
@@ -239,17 +240,19 @@ static pt_status open_folder(run *r, pt_error *err) {
     const char *folder = r->config->output.dir;
     pt_checkpoint_file *file = NULL;
     pt_status status = PT_OK;
+    bool resumed = false;
     if (r->options.resume) {
         status = pt_checkpoint_newest(folder, damaged, r, &file, err);
         if (status == PT_OK && file)
             status = take_over(r, &file->checkpoint, err);
         else if (status == PT_OK)
             warn(r, "no checkpoint to resume from: starting at the first iteration");
+        resumed = file != NULL;
         pt_checkpoint_free(file);
     }
     const uint64_t done = pt_trainer_iteration(r->trainer);
     if (status == PT_OK)
-        status = pt_run_folder_open(folder, r->config, err);
+        status = pt_run_folder_open(folder, r->config, resumed, err);
     if (status == PT_OK)
         status = pt_checkpoint_discard_after(folder, done, err);
     if (status == PT_OK)
@@ -266,15 +269,18 @@ static pt_status open_run(run *r, pt_error *err) {
         return status;
     r->evaluate_every =
         config->train.evaluate_every ? config->train.evaluate_every : iterations_per_epoch(r);
-    r->checkpoint_every =
-        config->output.checkpoint_every *
-        (config->output.checkpoint_unit == PT_INTERVAL_EPOCHS ? iterations_per_epoch(r) : 1);
+    const uint64_t unit =
+        config->output.checkpoint_unit == PT_INTERVAL_EPOCHS ? iterations_per_epoch(r) : 1;
+    if (__builtin_mul_overflow(config->output.checkpoint_every, unit, &r->checkpoint_every))
+        r->checkpoint_every = 0; /* later than any training ends */
     if (r->options.profile && config->train.gradient == PT_GRADIENT_NUMERICAL)
         return pt_fail(err, PT_ERR_USAGE,
                        "a profile is of backpropagation; this config trains with "
                        "`gradient = numerical`");
     if (r->options.profile && (status = pt_trainer_profile(r->trainer, err)) != PT_OK)
         return status;
+    if (config->train.evaluate && r->dataset->test.rows > 0 && !r->dataset->test.labels)
+        warn(r, "the test data has no labels, so no accuracy is measured on it");
     status = open_folder(r, err);
     if (status == PT_OK && !(r->model_path = pt_format("%s/model.safetensors", config->output.dir)))
         status = pt_fail_memory(err, "the model's path", strlen(config->output.dir));
@@ -375,6 +381,13 @@ static pt_status report_profile(const run *r, pt_error *err) {
     return status;
 }
 
+static pt_status say_what_is_kept(const run *r, pt_error *err) {
+    pt_error why = *err;
+    return pt_fail(err, PT_ERR_DIVERGED, "%s; saved is the model of iteration %llu%s", why.message,
+                   (unsigned long long)pt_trainer_iteration(r->trainer),
+                   pt_trainer_iteration(r->trainer) ? ", the last that was evaluated" : "");
+}
+
 pt_status pt_run(const pt_config *config, const pt_run_options *options,
                  const pt_run_listener *listener, pt_error *err) {
     run r = {.config = config, .listener = listener, .started = pt_now()};
@@ -394,6 +407,8 @@ pt_status pt_run(const pt_config *config, const pt_run_options *options,
             saved = report_profile(&r, &later);
         if (saved != PT_OK)
             status = pt_fail(err, saved, "%s", later.message);
+        else if (status == PT_ERR_DIVERGED)
+            status = say_what_is_kept(&r, err);
         if ((saved != PT_OK ||
              (status != PT_OK && status != PT_ERR_INTERRUPTED && status != PT_ERR_DIVERGED)) &&
             listener->ended)

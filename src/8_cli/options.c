@@ -7,6 +7,7 @@
 #include "1_config/config.h"
 #include "3_graph/graph.h"
 #include "7_check/scale.h"
+#include "simd/kernels.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -38,6 +39,15 @@ static pt_status add_short(pt_options *o, const char *key, const char *value, pt
     }
     o->owned[o->owned_count++] = text;
     return add_override(o, text, err);
+}
+
+/* Of --isa, or of the environment variable that is the same. */
+static pt_status add_isa(pt_options *o, const char *origin, const char *name, pt_error *err) {
+    pt_isa isa;
+    if (pt_isa_parse(name, &isa) != 0)
+        return pt_fail(err, PT_ERR_USAGE, "%s '%s': write auto, scalar, avx2 or avx512", origin,
+                       name);
+    return add_short(o, "parallel.isa", name, err);
 }
 
 /* --rounds and --seconds of scale. */
@@ -91,7 +101,7 @@ static pt_status take_option(pt_options *o, pt_option option, pt_error *err) {
         o->threads = optarg;
         return add_short(o, "parallel.threads", optarg, err);
     case PT_OPTION_ISA:
-        return add_short(o, "parallel.isa", optarg, err);
+        return add_isa(o, "--isa", optarg, err);
     case PT_OPTION_OUT:
         o->out = optarg;
         return add_short(o, "output.dir", optarg, err);
@@ -158,6 +168,13 @@ static pt_status check_given(const pt_options *o, pt_error *err) {
     return PT_OK;
 }
 
+static pt_status check_threads(const char *text, pt_error *err) {
+    uint64_t threads;
+    if (strcmp(text, "auto") == 0 || (pt_parse_u64(text, &threads) && threads >= 1))
+        return PT_OK; /* the config knows the most */
+    return pt_fail(err, PT_ERR_USAGE, "--threads '%s': write a number from 1 on, or auto", text);
+}
+
 /* For scale, --threads is a list, which is no key's value. */
 static void drop_threads(pt_options *o) {
     static const char key[] = "parallel.threads=";
@@ -178,7 +195,7 @@ pt_status pt_options_parse(int argc, char **argv, pt_options *o, pt_error *err) 
     const char *isa = getenv("PTRAIN_ISA");
     pt_status status = PT_OK;
     if (isa && *isa)
-        status = add_short(o, "parallel.isa", isa, err);
+        status = add_isa(o, "PTRAIN_ISA", isa, err);
     if (status == PT_OK)
         status = parse_options(argc, argv, o, err);
     if (status != PT_OK || o->help || o->version)
@@ -195,6 +212,8 @@ pt_status pt_options_parse(int argc, char **argv, pt_options *o, pt_error *err) 
         return status;
     if (o->command->run == pt_scale_command)
         drop_threads(o);
+    else if (o->threads && (status = check_threads(o->threads, err)) != PT_OK)
+        return status;
     if (o->command->run == pt_reference_command)
         return at == argc ? PT_OK
                           : pt_fail(err, PT_ERR_USAGE, "reference takes no config: unexpected '%s'",

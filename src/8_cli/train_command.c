@@ -7,9 +7,11 @@
 #include "8_cli/profile_table.h"
 #include "8_cli/progress.h"
 
+#include <math.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 /* For the signal handler: the trainer to stop, and the signal that asked. */
@@ -22,6 +24,49 @@ static void on_signal(int number) {
         _exit(EXIT_SIGNAL_BASE + number); /* the second one: at once; nothing is half-written */
     g_signal = number;
     pt_trainer_request_stop(trainer);
+}
+
+/* A signal that is ignored when the program starts (nohup, a job in the background) stays so. */
+static void heed(int number) {
+    const struct sigaction action = {.sa_handler = on_signal};
+    struct sigaction before;
+    if (sigaction(number, NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+        sigaction(number, &action, NULL);
+}
+
+/* A word as a shell takes it. */
+static void print_word(const char *word) {
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "%+,-./:=@_";
+    if (*word && strspn(word, plain) == strlen(word)) {
+        fputs(word, stderr);
+        return;
+    }
+    fputc('\'', stderr);
+    for (; *word; word++) {
+        if (*word == '\'')
+            fputs("'\\'", stderr);
+        fputc(*word, stderr);
+    }
+    fputc('\'', stderr);
+}
+
+/* The command that goes on with a run that was stopped. */
+static void print_resumption(const pt_options *options, const char *message) {
+    fprintf(stderr, "ptrain: %s; go on with: ptrain ", message);
+    print_word(options->config_path);
+    for (size_t i = 0; i < options->override_count; i++) {
+        fputs(" --set ", stderr);
+        print_word(options->override[i]);
+    }
+    fputs(" --resume\n", stderr);
+}
+
+/* A loss in few characters, whatever its size. */
+static const char *loss_cell(double loss, char buffer[16]) {
+    const bool plain = loss == 0 || (fabs(loss) >= 0.001 && fabs(loss) < 10000) || !isfinite(loss);
+    snprintf(buffer, 16, plain ? "%.4f" : "%.2e", loss);
+    return buffer;
 }
 
 typedef struct screen {
@@ -56,13 +101,13 @@ static void evaluated(void *context, const pt_run_row *row) {
     screen *s = context;
     if (s->quiet)
         return;
-    char train[16], test[16];
+    char loss[16], train[16], test[16];
     pt_progress_bar_hide(s->progress);
     if (!s->header_printed)
         printf("epoch  iteration      loss  train acc  test acc   samples/s\n");
     s->header_printed = true;
-    printf("%5llu  %9llu  %8.4f  %9s  %8s  %10.0f\n", (unsigned long long)row->metrics.epoch,
-           (unsigned long long)row->metrics.iteration, row->metrics.loss,
+    printf("%5llu  %9llu  %8s  %9s  %8s  %10.0f\n", (unsigned long long)row->metrics.epoch,
+           (unsigned long long)row->metrics.iteration, loss_cell(row->metrics.loss, loss),
            cell(row->metrics.has_train, row->metrics.train_accuracy, train),
            cell(row->metrics.has_test, row->metrics.test_accuracy, test), row->samples_per_second);
     fflush(stdout);
@@ -83,10 +128,11 @@ static void ended(void *context, const pt_summary *summary) {
     s->progress = NULL;
     if (!summary || s->quiet)
         return;
-    char train[16], test[16];
-    printf("\n%s after %llu iterations of %zu: loss %.4f, train accuracy %s, test accuracy %s\n",
+    char loss[16], train[16], test[16];
+    printf("\n%s after %llu iterations of %zu: loss %s, train accuracy %s, test accuracy %s\n",
            summary->status, (unsigned long long)summary->iterations, summary->batch_size,
-           summary->train_loss, cell(summary->has_train, summary->train_accuracy, train),
+           loss_cell(summary->train_loss, loss),
+           cell(summary->has_train, summary->train_accuracy, train),
            cell(summary->has_test, summary->test_accuracy, test));
     printf("training %.3f s (%.0f samples/s), evaluation %.3f s, total %.3f s; %zu thread%s, %s\n",
            summary->train_seconds, summary->samples_per_second, summary->eval_seconds,
@@ -112,10 +158,9 @@ int pt_train_command(const pt_options *options) {
         pt_config_free(config);
         return status;
     }
-    const struct sigaction action = {.sa_handler = on_signal};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGHUP, &action, NULL);
+    heed(SIGINT);
+    heed(SIGTERM);
+    heed(SIGHUP);
     signal(SIGXFSZ, SIG_IGN); /* a file too large is then an error of the write, told like others */
     /* A reader of the table that goes away (`| head`) must not end the training. */
     sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
@@ -131,8 +176,7 @@ int pt_train_command(const pt_options *options) {
     pt_status status = pt_run(config, &run_options, &listener, &err);
     int exit_status = 0;
     if (status == PT_ERR_INTERRUPTED) {
-        fprintf(stderr, "ptrain: %s; go on with: ptrain %s --resume\n", err.message,
-                options->config_path);
+        print_resumption(options, err.message);
         exit_status = EXIT_SIGNAL_BASE + (g_signal ? g_signal : SIGINT);
     } else if (status != PT_OK) {
         exit_status = pt_report(&err);
