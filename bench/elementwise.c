@@ -27,7 +27,6 @@ typedef struct operands { /* of one call */
 #define CALL_UNARY(kernel)         kernel(o->n, o->a, o->d)
 #define CALL_BACKWARD(kernel)      kernel(o->n, o->a, o->b, o->d)
 #define CALL_BINARY(kernel)        kernel(o->n, o->a, o->b, o->d)
-#define CALL_SCALED(kernel)        kernel(o->n, 0.5f, o->a, o->d)
 #define CALL_BYTES(kernel)         kernel(o->n, (const uint8_t *)o->a, 0.004f, 0.0f, o->d)
 #define CALL_ROWS(kernel)          kernel(o->rows, o->n, o->a, o->ld, o->d, o->ld)
 #define CALL_ROWS_BACKWARD(kernel) kernel(o->rows, o->n, o->a, o->ld, o->b, o->ld, o->d, o->ld)
@@ -43,7 +42,6 @@ typedef struct operands { /* of one call */
 #define STREAMS_UNARY           1, 1, 0, 8
 #define STREAMS_BACKWARD        2, 1, 0, 12
 #define STREAMS_BINARY          2, 1, 0, 12
-#define STREAMS_SCALED          1, 1, 0, 8
 #define STREAMS_BYTES           1, 1, 0, 5
 #define STREAMS_ROWS            1, 1, 0, 8
 #define STREAMS_ROWS_BACKWARD   2, 1, 0, 12

@@ -139,17 +139,6 @@ void KERNEL(multiply)(size_t n, const float *a, const float *b, float *y) {
     map_binary_short(n, a, b, y, v16_mul);
 }
 
-void KERNEL(scale)(size_t n, float factor, const float *x, float *y) {
-    v16 factors = v16_set1(factor);
-    size_t i = 0;
-    for (; i + 16 <= n; i += 16)
-        v16_store(y + i, v16_mul(factors, v16_load(x + i)));
-    if (i < n) {
-        v16_mask rest = v16_first(n - i);
-        v16_store_first(y + i, rest, v16_mul(factors, v16_load_first(x + i, rest)));
-    }
-}
-
 void KERNEL(u8_to_float)(size_t n, const uint8_t *x, float scale, float offset, float *y) {
     v16 scales = v16_set1(scale), offsets = v16_set1(offset);
     size_t i = 0;

@@ -24,7 +24,6 @@
     X(BACKWARD, silu_backward)                                                                     \
     X(BINARY, add)                                                                                 \
     X(BINARY, multiply)                                                                            \
-    X(SCALED, scale)                                                                               \
     X(BYTES, u8_to_float)                                                                          \
     X(ROWS, softmax_forward)                                                                       \
     X(ROWS_BACKWARD, softmax_backward)                                                             \
@@ -39,7 +38,6 @@
 #define PT_SIGNATURE_UNARY    (size_t n, const float *x, float *y)
 #define PT_SIGNATURE_BACKWARD (size_t n, const float *y, const float *dy, float *dx)
 #define PT_SIGNATURE_BINARY   (size_t n, const float *a, const float *b, float *y)
-#define PT_SIGNATURE_SCALED   (size_t n, float factor, const float *x, float *y)
 #define PT_SIGNATURE_BYTES    (size_t n, const uint8_t *x, float scale, float offset, float *y)
 #define PT_SIGNATURE_ROWS     (size_t rows, size_t n, const float *x, size_t ldx, float *y, size_t ldy)
 #define PT_SIGNATURE_ROWS_BACKWARD                                                                 \

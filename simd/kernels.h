@@ -138,11 +138,11 @@ typedef struct pt_kernels {
     void (*silu_forward)(size_t n, const float *x, float *y);
     /* dy sigmoid(x) (1 + x sigmoid(-x)): of the input x, not of y */
     void (*silu_backward)(size_t n, const float *x, const float *dy, float *dx);
+    /* The parts of others, by themselves for tests and benchmarks: */
     void (*exp_forward)(size_t n, const float *x, float *y); /* 0 below -87.3, inf above 88.7 */
     void (*log_forward)(size_t n, const float *x, float *y); /* x <= 0: -inf for 0, NaN below */
     void (*add)(size_t n, const float *a, const float *b, float *y);      /* y = a + b */
     void (*multiply)(size_t n, const float *a, const float *b, float *y); /* y = a * b */
-    void (*scale)(size_t n, float factor, const float *x, float *y);      /* y = factor * x */
 
     /* Pixels to numbers: y = fma((float)x, scale, offset). */
     void (*u8_to_float)(size_t n, const uint8_t *x, float scale, float offset, float *y);

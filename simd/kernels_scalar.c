@@ -82,11 +82,6 @@ void pt_multiply_scalar(size_t n, const float *a, const float *b, float *y) {
         y[i] = a[i] * b[i];
 }
 
-void pt_scale_scalar(size_t n, float factor, const float *x, float *y) {
-    for (size_t i = 0; i < n; i++)
-        y[i] = factor * x[i];
-}
-
 void pt_u8_to_float_scalar(size_t n, const uint8_t *x, float scale, float offset, float *y) {
     for (size_t i = 0; i < n; i++)
         y[i] = fmaf((float)x[i], scale, offset);

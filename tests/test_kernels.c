@@ -154,25 +154,6 @@ static long check_binary(subject s, void(*reference) PT_SIGNATURE_BINARY,
     return cases;
 }
 
-static long check_scaled(subject s, void(*reference) PT_SIGNATURE_SCALED,
-                         void(*tested) PT_SIGNATURE_SCALED) {
-    static const float factors[] = {0.37f, -1.0f, 0.0f, 0x1p-120f};
-    long cases = 0;
-    FOR_EACH_ARRAY_CASE(n, numbers, gap) {
-        float factor = factors[(n + gap) % COUNT(factors)];
-        float *x = numbers_in(0, n, gap, numbers, n), *y = pt_guarded(1, n, (gap * 7) % 16);
-        reference(n, factor, x, expected);
-        tested(n, factor, x, y);
-        if (!same_floats(s, "y", y, expected, n) || !intact(s, "y", 1, y, n))
-            return cases;
-        tested(n, factor, x, x);
-        if (!same_floats(s, "y in place", x, expected, n) || !intact(s, "x", 0, x, n))
-            return cases;
-        cases++;
-    }
-    return cases;
-}
-
 static long check_bytes(subject s, void(*reference) PT_SIGNATURE_BYTES,
                         void(*tested) PT_SIGNATURE_BYTES) {
     long cases = 0;
@@ -386,7 +367,6 @@ static long check_update_adam(subject s, void(*reference) PT_SIGNATURE_UPDATE_AD
 #define CHECK_CLASS_UNARY           check_unary
 #define CHECK_CLASS_BACKWARD        check_binary
 #define CHECK_CLASS_BINARY          check_binary
-#define CHECK_CLASS_SCALED          check_scaled
 #define CHECK_CLASS_BYTES           check_bytes
 #define CHECK_CLASS_ROWS            check_rows
 #define CHECK_CLASS_ROWS_BACKWARD   check_rows_backward

@@ -130,11 +130,44 @@ static void check_graph(const char *text) {
     static double expected[1 << 14];
     REQUIRE(graph->block_size <= 1 << 15 && graph->param_total <= 1 << 14);
     double loss = pt_trainer_gradients(toy.trainer, 0, gradient), reference;
-    REQUIRE_OK(pt_numerical_gradient(graph, toy.trainer->params, &toy.trainer->batch, ROWS, 1,
+    REQUIRE_OK(pt_numerical_gradient(graph, toy.trainer->params, &toy.trainer->batch, ROWS, 1, 0,
                                      expected, &reference, &err),
                err);
     CHECK_MSG(fabs(loss - reference) <= 2e-6 * fmax(1, fabs(reference)), "loss %.9g, float64 %.9g",
               loss, reference);
+    pt_toy_free(&toy);
+}
+
+/* As the gradient check of a large network takes it. */
+TEST(layers, a_sample_of_the_numerical_gradient_is_part_of_it) {
+    enum { MOST = 50, LEFT = -7 };
+    pt_toy toy = pt_toy_make(pt_toy_config(pt_toy_images_text("").s, NULL));
+    pt_error err = {0};
+    const pt_graph *graph = toy.trainer->graph;
+    static float gradient[1 << 15];
+    static double whole[1 << 14], sample[1 << 14];
+    REQUIRE(graph->block_size <= 1 << 15 && graph->param_total <= 1 << 14);
+    pt_trainer_gradients(toy.trainer, 0, gradient); /* fetches the rows */
+    pt_batch_make_dense(&toy.trainer->batch);
+    for (size_t i = 0; i < graph->param_total; i++)
+        sample[i] = LEFT;
+    for (size_t most = 0; most <= MOST; most += MOST) {
+        double loss;
+        REQUIRE_OK(pt_numerical_gradient(graph, toy.trainer->params, &toy.trainer->batch, 3, 2,
+                                         most, most ? sample : whole, &loss, &err),
+                   err);
+    }
+    size_t at = 0;
+    for (size_t p = 0; p < graph->param_count; p++) {
+        const size_t count = graph->params[p].rows * graph->params[p].cols;
+        const size_t apart = pt_numerical_apart(&graph->params[p], MOST);
+        size_t taken = 0;
+        for (size_t e = 0; e < count; e++, at++) {
+            taken += e % apart == 0;
+            CHECK(sample[at] == (e % apart ? LEFT : whole[at]));
+        }
+        CHECK(taken <= MOST && (taken == count || taken > MOST / 3));
+    }
     pt_toy_free(&toy);
 }
 
@@ -180,7 +213,7 @@ TEST(layers, every_loss_has_a_right_gradient_on_every_isa) {
 TEST(layers, all_operations_are_there) {
     for (size_t i = 0; pt_layer_list[i]; i++) {
         const pt_layer_ops *ops = pt_layer_list[i];
-        CHECK(ops->type && ops->summary && ops->shape && ops->forward && ops->backward);
+        CHECK(ops->type && ops->shape && ops->forward && ops->backward);
         CHECK(ops->forward_f64 && ops->flops);
         CHECK(ops->min_inputs <= ops->max_inputs && ops->max_inputs <= PT_MAX_INPUTS);
         CHECK_INT(ops->required_keys & ~ops->keys, 0);

@@ -502,7 +502,7 @@ TEST(training, refuses_too_many_iterations_at_once_and_unlabelled_accuracy) {
     double accuracy;
     CHECK_INT(pt_trainer_evaluate(toy.trainer, PT_SPLIT_TRAIN, &accuracy, &err), PT_ERR_USAGE);
     CHECK_CONTAINS(err.message, "no labelled rows");
-    CHECK_INT(pt_trainer_run(toy.trainer, (uint64_t)LOSS_CAPACITY + 1, &err), PT_ERR_USAGE);
+    CHECK_INT(pt_trainer_run(toy.trainer, (uint64_t)PT_MAX_RUN_ITERATIONS + 1, &err), PT_ERR_USAGE);
     CHECK_INT(pt_trainer_iteration(toy.trainer), 0);
     pt_toy_free(&toy);
 }
@@ -616,7 +616,7 @@ TEST(training, a_window_cut_short_ends_no_run) {
         for (uint64_t run = 1; run <= 10; run++) {
             tuner->current = 1;
             tuner->round = 0;
-            tuner->warm = true;
+            tuner->warmed_up = true;
             tuner->window = 1; /* no iteration to warm up between them */
             for (size_t i = 0; i < tuner->count; i++)
                 tuner->candidate[i] = (pt_candidate){.threads = tuner->candidate[i].threads,

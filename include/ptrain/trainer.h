@@ -1,7 +1,8 @@
 /* trainer.h: a network in training: parameters, optimizer, worker threads.
  *
  * The result of training is a pure function of the config's numbers and the data: threads,
- * instruction set, schedule and loader never change a bit of it.
+ * instruction set, schedule and loader never change a bit of it. (With `gradient = numerical`, meant
+ * for study, it also depends on the C library's exp, log, tanh and erfc.)
  *
  * Ownership: pt_trainer_create makes a trainer that the caller frees with pt_trainer_free (NULL
  * allowed); the config and the dataset must outlive it. Thread-safety: one thread at a time may call
@@ -26,14 +27,18 @@ typedef struct pt_trainer pt_trainer;
 
 enum { PT_SHA256_TEXT_SIZE = 65 }; /* 64 hexadecimal digits and a NUL */
 
-/* Builds the graph and draws the initial parameters. Errors: PT_ERR_CONFIG, PT_ERR_MEMORY. */
+/* Builds the graph and draws the initial parameters. Errors: PT_ERR_CONFIG, PT_ERR_MEMORY, and
+ * PT_ERR_USAGE where this machine cannot run the instruction set that the config asks for. */
 pt_status pt_trainer_create(const pt_config *config, const pt_dataset *dataset,
                             pt_trainer **trainer, pt_error *err);
 void pt_trainer_free(pt_trainer *trainer);
 
-/* Trains for `iterations` mini-batches. PT_ERR_DIVERGED: the loss of the next mini-batch is not
- * finite; the parameters are those before it. PT_ERR_INTERRUPTED: a stop was requested; the
- * iteration under way was finished, and the next call goes on. */
+enum { PT_MAX_RUN_ITERATIONS = 65536 };
+
+/* Trains for `iterations` mini-batches, at most PT_MAX_RUN_ITERATIONS (else PT_ERR_USAGE).
+ * PT_ERR_DIVERGED: the loss of the next mini-batch is not finite; the parameters are those before
+ * it. PT_ERR_INTERRUPTED: a stop was requested; the iteration under way was finished, and the next
+ * call goes on. PT_ERR_MEMORY: nothing was trained. */
 pt_status pt_trainer_run(pt_trainer *trainer, uint64_t iterations, pt_error *err);
 
 /* Iterations done so far. */
@@ -45,8 +50,8 @@ void pt_trainer_request_stop(pt_trainer *trainer);
 
 typedef enum pt_split_name { PT_SPLIT_TRAIN, PT_SPLIT_TEST } pt_split_name;
 
-/* Share of the rows of a split whose largest output is their label, in 0..1. PT_ERR_USAGE when the
- * data has no labels or the split is empty. */
+/* Share of the rows of a split (the first [train] evaluate_rows of them, if set) whose largest output
+ * is their label, in 0..1. PT_ERR_USAGE when the data has no labels or the split is empty. */
 pt_status pt_trainer_evaluate(pt_trainer *trainer, pt_split_name split, double *accuracy,
                               pt_error *err);
 

@@ -16,7 +16,7 @@ typedef enum pt_stream {
     PT_STREAM_INIT = 1,    /* step: index of the parameter tensor */
     PT_STREAM_SAMPLE = 2,  /* step: the iteration; index: the row of the mini-batch */
     PT_STREAM_SHUFFLE = 3, /* step: the epoch; index 0: the key of its permutation */
-    PT_STREAM_CHECK = 4,   /* tests and gradient checks */
+    PT_STREAM_CHECK = 4,   /* tests */
 } pt_stream;
 
 /* The raw bijection: ten rounds on a 128-bit counter with a 64-bit key. */

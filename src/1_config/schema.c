@@ -3,6 +3,7 @@
  */
 #include "1_config/schema.h"
 
+#include "1_config/layer_types.h"
 #include "simd/kernels.h"
 
 #include <string.h>
@@ -49,6 +50,8 @@ _Static_assert(PT_SWITCH_OFF + 1 == COUNT(switches), "one name a switch position
 #define NAME           .kind = PT_KEY_NAME
 #define TYPE(list)     .kind = PT_KEY_TYPE, .expects = (list)
 #define INIT           .kind = PT_KEY_INIT
+
+#define COMMA_NAME(name) ", " #name
 
 #define TRILLION UINT64_C(1000000000000)
 #define MNIST    "data/mnist/"
@@ -106,9 +109,7 @@ const pt_key pt_keys[] = {
      .help = "Uses at most this many rows of the training data and of the test data, from their "
              "starts; 0: all."},
 
-    {LAYER(type, type, type_place, 0),
-     TYPE("affine, relu, sigmoid, tanh, gelu, silu, identity, softmax, add, mul, flatten or "
-          "variable"),
+    {LAYER(type, type, type_place, 0), TYPE(&(PT_LAYERS(COMMA_NAME))[sizeof ", " - 1]),
      .initial = "", .needed = true, .example = "affine", .help = "What the layer computes."},
     {LAYER(input, inputs, input_place, 0), .kind = PT_KEY_NAMES, .initial = "", .example = "; data",
      .help = "The layers this one reads, as `a, b`; `data` is the dataset. Empty: the layer of the "

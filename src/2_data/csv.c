@@ -114,8 +114,12 @@ static void number_cell(reader *in, const char *text) {
     double value;
     if (!pt_parse_double(text, &value) || !isfinite((float)value)) {
         const bool first = in->rows == 0 && in->name_count == 0;
-        snprintf(what, sizeof what, "is \"%s\", not a finite number%s", show(text, shown),
-                 first ? "; if this line names the columns, set [data] header = true" : "");
+        const char *advice = first && in->cell == 0 && strpbrk(text, ";\t")
+                                 ? "; cells are separated by commas"
+                             : first && !strpbrk(text, "0123456789")
+                                 ? "; if this line names the columns, set [data] header = true"
+                                 : "";
+        snprintf(what, sizeof what, "is \"%s\", not a finite number%s", show(text, shown), advice);
         fail_cell(in, in->cell, what);
         return;
     }
@@ -271,11 +275,11 @@ static pt_status parse_lines(reader *in, struct csv_parser *parser, const char *
         in->line++;
         in->row_ended = false;
         if (memchr(text + at, '\0', length))
-            return pt_fail(
-                in->err, PT_ERR_DATA,
-                "%s:%zu: holds a NUL byte, so this is no CSV text (or UTF-16: save it as "
-                "UTF-8)",
-                in->path, in->line);
+            return pt_fail(in->err, PT_ERR_DATA,
+                           "%s:%zu: holds a NUL byte, so this is no CSV text (compressed: unpack "
+                           "it; UTF-16: save "
+                           "it as UTF-8)",
+                           in->path, in->line);
         const size_t eaten = csv_parse(parser, text + at, length, on_cell, on_row, in);
         if (in->status != PT_OK)
             return in->status;

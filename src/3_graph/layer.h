@@ -6,31 +6,18 @@
  * what leaves the schedule free: who computes what never changes a bit.
  *
  * To add a layer: write layer_NAME.c with `const pt_layer_ops pt_layer_NAME`, add one line to
- * PT_LAYERS. The tests then demand its gradient check, and the list feeds the config's
- * did-you-mean.
+ * 1_config/layer_types.h. The tests then demand its gradient check, and the list feeds the config's
+ * reference and did-you-mean.
  */
 #ifndef PT_GRAPH_LAYER_H
 #define PT_GRAPH_LAYER_H
 
 #include "1_config/config.h"
+#include "1_config/layer_types.h"
 #include "simd/kernels.h"
 
 #include <stdbool.h>
 #include <stddef.h>
-
-#define PT_LAYERS(X)                                                                               \
-    X(affine)                                                                                      \
-    X(relu)                                                                                        \
-    X(sigmoid)                                                                                     \
-    X(tanh)                                                                                        \
-    X(gelu)                                                                                        \
-    X(silu)                                                                                        \
-    X(identity)                                                                                    \
-    X(softmax)                                                                                     \
-    X(add)                                                                                         \
-    X(mul)                                                                                         \
-    X(flatten)                                                                                     \
-    X(variable)
 
 enum { PT_MAX_RANK = 4, PT_NODE_MAX_PARAMS = 2, PT_ROW_ALIGN = 16 /* floats: one cache line */ };
 
@@ -130,7 +117,6 @@ typedef struct pt_shape_pass {
 
 struct pt_layer_ops {
     const char *type;
-    const char *summary; /* one line for --help */
     size_t min_inputs, max_inputs;
     /* Its columns can be computed apart: forward by output columns, backward by input columns (all
      * inputs then have equally many), gradients by the parameter's columns. Rows can always be. */

@@ -11,7 +11,7 @@
  * Error Linear Units", 2016, which names both of the last two).
  *
  * A further one is a line at the end of this file, its kernel pair in simd/, and a line in
- * PT_LAYERS.
+ * 1_config/layer_types.h.
  */
 #include "3_graph/layer.h"
 
@@ -26,7 +26,7 @@ static bool same_shape(pt_node *node, pt_shape_pass *pass) {
  * x; FLOPS the operations of one element; OF is what NAME_backward takes: OUTPUT or INPUT. */
 #define OUTPUT call->out, node->ld
 #define INPUT  call->in[0], call->in_ld[0]
-#define ACTIVATION(NAME, SUMMARY, REFERENCE, FLOPS, OF)                                            \
+#define ACTIVATION(NAME, REFERENCE, FLOPS, OF)                                                     \
     static void NAME##_forward(const pt_node *node, const pt_call *call) {                         \
         pt_rows_unary(call->kernels->NAME##_forward, call, call->in[0], call->in_ld[0], call->out, \
                       node->ld);                                                                   \
@@ -47,7 +47,6 @@ static bool same_shape(pt_node *node, pt_shape_pass *pass) {
     }                                                                                              \
     const pt_layer_ops pt_layer_##NAME = {                                                         \
         .type = #NAME,                                                                             \
-        .summary = SUMMARY,                                                                        \
         .min_inputs = 1,                                                                           \
         .max_inputs = 1,                                                                           \
         .splits_columns = true,                                                                    \
@@ -58,9 +57,8 @@ static bool same_shape(pt_node *node, pt_shape_pass *pass) {
         .flops = NAME##_flops,                                                                     \
     };
 
-ACTIVATION(relu, "rectifier: y = max(x, 0)", x > 0 ? x : 0, 1, OUTPUT)
-ACTIVATION(sigmoid, "logistic function: y = 1 / (1 + exp(-x))", 1 / (1 + exp(-x)), 20, OUTPUT)
-ACTIVATION(tanh, "hyperbolic tangent: y = tanh(x)", tanh(x), 20, OUTPUT)
-ACTIVATION(gelu, "Gaussian error linear unit: y = x Phi(x)", 0.5 * x * erfc(-x * sqrt(0.5)), 40,
-           INPUT)
-ACTIVATION(silu, "sigmoid linear unit (swish): y = x / (1 + exp(-x))", x / (1 + exp(-x)), 20, INPUT)
+ACTIVATION(relu, x > 0 ? x : 0, 1, OUTPUT)
+ACTIVATION(sigmoid, 1 / (1 + exp(-x)), 20, OUTPUT)
+ACTIVATION(tanh, tanh(x), 20, OUTPUT)
+ACTIVATION(gelu, 0.5 * x * erfc(-x * sqrt(0.5)), 40, INPUT)
+ACTIVATION(silu, x / (1 + exp(-x)), 20, INPUT)

@@ -50,7 +50,6 @@ static double add_flops(const pt_node *node, const pt_shape *inputs) {
 
 const pt_layer_ops pt_layer_add = {
     .type = "add",
-    .summary = "elementwise sum of its inputs",
     .min_inputs = 2,
     .max_inputs = PT_MAX_INPUTS,
     .splits_columns = true,

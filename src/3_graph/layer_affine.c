@@ -109,7 +109,6 @@ static size_t affine_scratch(const pt_node *node, const pt_shape *inputs, const 
 
 const pt_layer_ops pt_layer_affine = {
     .type = "affine",
-    .summary = "fully connected: y = x W + b, `units` outputs",
     .min_inputs = 1,
     .max_inputs = 1,
     .splits_columns = true,

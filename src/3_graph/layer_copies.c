@@ -35,7 +35,6 @@ static double copy_flops(const pt_node *node, const pt_shape *inputs) {
 
 const pt_layer_ops pt_layer_identity = {
     .type = "identity",
-    .summary = "hands its input on unchanged",
     .min_inputs = 1,
     .max_inputs = 1,
     .splits_columns = true,
@@ -48,7 +47,6 @@ const pt_layer_ops pt_layer_identity = {
 
 const pt_layer_ops pt_layer_flatten = {
     .type = "flatten",
-    .summary = "makes rows of any shape flat, as affine wants them",
     .min_inputs = 1,
     .max_inputs = 1,
     .splits_columns = true,

@@ -41,7 +41,6 @@ static double mul_flops(const pt_node *node, const pt_shape *inputs) {
 
 const pt_layer_ops pt_layer_mul = {
     .type = "mul",
-    .summary = "elementwise product of its two inputs",
     .min_inputs = 2,
     .max_inputs = 2,
     .splits_columns = true,

@@ -50,7 +50,6 @@ static double softmax_flops(const pt_node *node, const pt_shape *inputs) {
 
 const pt_layer_ops pt_layer_softmax = {
     .type = "softmax",
-    .summary = "exponentials that sum to one along each row",
     .min_inputs = 1,
     .max_inputs = 1,
     .shape = softmax_shape,

@@ -64,7 +64,6 @@ static double variable_flops(const pt_node *node, const pt_shape *inputs) {
 
 const pt_layer_ops pt_layer_variable = {
     .type = "variable",
-    .summary = "a trainable leaf: the same `value` (or `units` initial numbers) for every row",
     .min_inputs = 0,
     .max_inputs = 0,
     .keys = PT_LAYER_KEY_VALUE | PT_LAYER_KEY_UNITS | PT_LAYER_KEY_INIT,

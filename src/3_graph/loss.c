@@ -66,17 +66,13 @@ static double output_f64(size_t cols, const double *x, int32_t label, const floa
     return sum;
 }
 
-#define LOSS(NAME, SUMMARY, TARGET)                                                                \
-    const pt_loss_ops pt_loss_##NAME = {.type = #NAME,                                             \
-                                        .summary = SUMMARY,                                        \
-                                        .target = TARGET,                                          \
-                                        .evaluate = NAME,                                          \
-                                        .row_f64 = NAME##_f64};
+#define LOSS(NAME, TARGET)                                                                         \
+    const pt_loss_ops pt_loss_##NAME = {                                                           \
+        .type = #NAME, .target = TARGET, .evaluate = NAME, .row_f64 = NAME##_f64};
 
-LOSS(softmax_cross_entropy, "softmax and cross-entropy against a class label", PT_TARGET_LABEL)
-LOSS(mean_squared_error, "half the sum of squares against target values (or a one-hot label)",
-     PT_TARGET_VALUES)
-LOSS(output, "the graph's output itself, summed over its elements", PT_TARGET_NONE)
+LOSS(softmax_cross_entropy, PT_TARGET_LABEL)
+LOSS(mean_squared_error, PT_TARGET_VALUES)
+LOSS(output, PT_TARGET_NONE)
 
 #define PT_LIST_LOSS(name) &pt_loss_##name,
 const pt_loss_ops *const pt_loss_list[] = {PT_LOSSES(PT_LIST_LOSS) NULL};

@@ -37,7 +37,6 @@ typedef struct pt_loss_call {
 
 typedef struct pt_loss_ops {
     const char *type;
-    const char *summary;
     pt_target_kind target;
     void (*evaluate)(const pt_loss_call *call);
     /* The float64 reference: loss of one row. */

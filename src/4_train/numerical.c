@@ -21,6 +21,7 @@ typedef struct job {
     size_t rows;
     replica *replicas;
     size_t workers; /* replicas made */
+    size_t most;    /* elements of a parameter, 0: all */
     double *gradient;
 } job;
 
@@ -45,6 +46,11 @@ static double slope(const job *j, const replica *r, size_t index, size_t node, d
     return (above - below) / (2 * h);
 }
 
+size_t pt_numerical_apart(const pt_param *param, size_t most) {
+    const size_t count = param->rows * param->cols;
+    return most == 0 || count <= most ? 1 : ((count - 1) / most + 1) | 1;
+}
+
 static void differentiate(void *context, size_t worker, size_t workers) {
     const job *j = context;
     replica *r = &j->replicas[worker];
@@ -52,13 +58,11 @@ static void differentiate(void *context, size_t worker, size_t workers) {
     const double base = loss_from(j, r, 1);
     for (size_t p = 0; p < j->graph->param_count; p++) {
         const pt_param *param = &j->graph->params[p];
-        size_t count = param->rows * param->cols;
+        const size_t count = param->rows * param->cols, apart = pt_numerical_apart(param, j->most);
         /* Nodes before the parameter's own do not change. */
-        for (size_t e = 0; e < count; e++, index++) {
-            if (index % workers != worker)
-                continue;
-            j->gradient[index] = slope(j, r, index, param->node, base);
-        }
+        for (size_t e = worker * apart; e < count; e += workers * apart)
+            j->gradient[index + e] = slope(j, r, index + e, param->node, base);
+        index += count;
         loss_from(j, r, param->node); /* restore the values behind it */
     }
 }
@@ -91,9 +95,9 @@ static bool make_replica(replica *r, const job *j, const float *params) {
 }
 
 pt_status pt_numerical_gradient(const pt_graph *graph, const float *params, const pt_batch *batch,
-                                size_t rows, size_t workers, double *gradient, double *loss,
-                                pt_error *err) {
-    job j = {graph, batch, rows, pt_calloc(workers, sizeof *j.replicas), workers, gradient};
+                                size_t rows, size_t workers, size_t most, double *gradient,
+                                double *loss, pt_error *err) {
+    job j = {graph, batch, rows, pt_calloc(workers, sizeof *j.replicas), workers, most, gradient};
     bool ok = j.replicas != NULL;
     for (size_t w = 0; w < workers && ok; w++)
         ok = make_replica(&j.replicas[w], &j, params);

@@ -13,11 +13,16 @@
 
 #define PT_NUMERICAL_STEP 1e-5 /* h */
 
-/* Gradients of the mean loss of the first `rows` rows of the batch with respect to every parameter:
- * param_total doubles, parameter after parameter, rows x cols contiguous. `loss` receives the loss
- * itself. Works on `workers` threads; the result does not depend on their number. */
+/* Gradients of the mean loss of the first `rows` rows of the batch with respect to the parameters:
+ * param_total doubles, parameter after parameter, rows x cols contiguous. Of each parameter at most
+ * `most` elements are differentiated (0: all), every pt_numerical_apart-th, and the others left as
+ * they are. `loss` receives the loss itself. Works on `workers` threads; the result does not depend
+ * on their number. */
 pt_status pt_numerical_gradient(const pt_graph *graph, const float *params, const pt_batch *batch,
-                                size_t rows, size_t workers, double *gradient, double *loss,
-                                pt_error *err);
+                                size_t rows, size_t workers, size_t most, double *gradient,
+                                double *loss, pt_error *err);
+
+/* Odd, so that neighbours in a sample lie in different columns of a weight. */
+size_t pt_numerical_apart(const pt_param *param, size_t most);
 
 #endif

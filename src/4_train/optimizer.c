@@ -51,17 +51,9 @@ static void adam(const pt_config *config, const pt_kernels *kernels, uint64_t st
 }
 
 static const pt_optimizer_ops optimizers[] = {
-    {.type = "sgd", .summary = "gradient descent", .update = sgd, .rate = sgd_rate},
-    {.type = "momentum",
-     .summary = "gradient descent with velocity",
-     .state_count = 1,
-     .state_name = {"velocity"},
-     .update = momentum},
-    {.type = "adam",
-     .summary = "steps scaled by moving averages of the gradient and its square",
-     .state_count = 2,
-     .state_name = {"mean", "square"},
-     .update = adam},
+    {.type = "sgd", .update = sgd, .rate = sgd_rate},
+    {.type = "momentum", .state_count = 1, .state_name = {"velocity"}, .update = momentum},
+    {.type = "adam", .state_count = 2, .state_name = {"mean", "square"}, .update = adam},
 };
 
 enum { OPTIMIZER_COUNT = sizeof optimizers / sizeof *optimizers };
@@ -76,10 +68,15 @@ const pt_optimizer_ops *pt_optimizer_find(const pt_config *config, pt_error *err
         if (strcmp(optimizers[i].type, config->optimizer.type) == 0)
             return &optimizers[i];
     char place[512];
+    pt_string known = {0};
     const char *nearest = pt_nearest(config->optimizer.type, nth_type, NULL);
-    pt_fail(err, PT_ERR_CONFIG, "%sunknown optimizer type '%s'; %s%s%s",
+    if (nearest)
+        pt_string_add(&known, "did you mean '%s'?", nearest);
+    for (size_t i = 0; i < OPTIMIZER_COUNT && !nearest; i++)
+        pt_string_add(&known, "%s%s", i ? ", " : "known are ", optimizers[i].type);
+    pt_fail(err, PT_ERR_CONFIG, "%sunknown optimizer type '%s'; %s",
             pt_place_text(config->optimizer.type_place, place, sizeof place),
-            config->optimizer.type, nearest ? "did you mean '" : "known are sgd, momentum, adam",
-            nearest ? nearest : "", nearest ? "'?" : "");
+            config->optimizer.type, known.text ? known.text : "");
+    pt_string_free(&known);
     return NULL;
 }

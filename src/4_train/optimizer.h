@@ -12,7 +12,6 @@ enum { PT_OPTIMIZER_MAX_STATE = 2 };
 
 typedef struct pt_optimizer_ops {
     const char *type;
-    const char *summary;
     size_t state_count;
     const char *state_name[PT_OPTIMIZER_MAX_STATE]; /* in checkpoints */
     /* Updates n parameters w from gradient g; `step` counts from 1; state[i] is aligned with w. */

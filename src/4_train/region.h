@@ -58,7 +58,7 @@ void pt_update(pt_seat *seat, uint64_t step);
 bool pt_own_columns(const pt_seat *seat, const pt_node *node, size_t cols, size_t *begin,
                     size_t *end);
 /* Whether a node is handed from worker to worker in the relay schedule: it reads the data's lists. */
-bool pt_is_relayed(const pt_trainer *trainer, const pt_node *node);
+bool pt_reads_lists(const pt_trainer *trainer, const pt_node *node);
 /* Whether no gradient reads the values of relayed nodes, so that those of the next step may be formed
  * before all gradients of this one are. All else that a next step writes is written only when a block
  * has passed all stages, and so every worker has finished this one. */

@@ -39,7 +39,7 @@ static bool mostly_reads_lists(const pt_trainer *t) {
     size_t floats = 0;
     for (size_t p = 0; p < t->graph->param_count; p++) {
         const pt_param *param = &t->graph->params[p];
-        if (pt_is_relayed(t, &t->graph->nodes[param->node]))
+        if (pt_reads_lists(t, &t->graph->nodes[param->node]))
             floats += param->rows * param->ld;
     }
     return floats * 2 > t->graph->block_size;
@@ -102,7 +102,7 @@ static pt_status make_buffers(pt_trainer *t, pt_error *err) {
     t->kept_params = pt_calloc_aligned(graph->block_size, sizeof(float));
     t->workers = pt_calloc_aligned(t->threads, sizeof *t->workers);
     t->row_loss = pt_calloc_aligned(rows, sizeof(float));
-    t->losses = pt_calloc(LOSS_CAPACITY, sizeof *t->losses);
+    t->losses = pt_calloc(PT_MAX_RUN_ITERATIONS, sizeof *t->losses);
     t->relay = pt_calloc_aligned(t->threads * PT_RELAY_BLOCKS, sizeof *t->relay);
     bool ok = t->params && t->kept_params && t->workers && t->relay && t->row_loss && t->losses;
     for (size_t i = 0; i < t->optimizer->state_count && ok; i++)
@@ -226,7 +226,7 @@ static pt_status run_numerical(pt_trainer *t, uint64_t last, pt_error *err) {
         pt_batch_fill(&t->batch, t->dataset, t->kernels, &t->sampler, t->iteration, 0,
                       t->batch.rows);
         pt_batch_make_dense(&t->batch);
-        status = pt_numerical_gradient(graph, t->params, &t->batch, t->batch.rows, 1, gradient,
+        status = pt_numerical_gradient(graph, t->params, &t->batch, t->batch.rows, 1, 0, gradient,
                                        &loss, err);
         if (status == PT_OK && !isfinite(loss))
             t->diverged = true;
@@ -276,9 +276,9 @@ static pt_status run_backprop(pt_trainer *t, uint64_t last, pt_error *err) {
 
 pt_status pt_trainer_run(pt_trainer *t, uint64_t iterations, pt_error *err) {
     const uint64_t first = t->iteration;
-    if (iterations > LOSS_CAPACITY)
+    if (iterations > PT_MAX_RUN_ITERATIONS)
         return pt_fail(err, PT_ERR_USAGE, "at most %d iterations in one run, not %llu",
-                       LOSS_CAPACITY, (unsigned long long)iterations);
+                       PT_MAX_RUN_ITERATIONS, (unsigned long long)iterations);
     const pt_status status = t->config->train.gradient == PT_GRADIENT_NUMERICAL
                                  ? run_numerical(t, first + iterations, err)
                                  : run_backprop(t, first + iterations, err);

@@ -1,7 +1,7 @@
 /* trainer.h: what a trainer holds, and the two loops that run inside a parallel region.
  *
- * Everything is allocated by pt_trainer_create; training itself never allocates, locks or calls the
- * operating system.
+ * Everything they need is allocated by pt_trainer_create: within a region nothing allocates or locks,
+ * and who waits for others calls the operating system only after spinning for a while.
  */
 #ifndef PT_TRAIN_TRAINER_H
 #define PT_TRAIN_TRAINER_H
@@ -22,8 +22,7 @@ enum {
     PT_COLUMNS_EACH = 128,     /* of a layer, to be worth splitting by columns, per worker */
     PT_RELAY_BLOCKS = 4,       /* of rows, per worker, in the relay schedule */
     SLICE_FLOATS = 256 * 1024, /* of a gradient before it is applied: 1 MiB, within L2 */
-    LOADER_FLOATS = 16 * 1024, /* of a mini-batch, from which on loader = auto may use one */
-    LOSS_CAPACITY = 65536      /* iterations of one parallel region */
+    LOADER_FLOATS = 16 * 1024  /* of a mini-batch, from which on loader = auto may use one */
 };
 
 /* What belongs to one worker: no other thread writes here while a region runs. */

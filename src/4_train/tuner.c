@@ -10,11 +10,11 @@ enum { FIRST_WINDOW = 4 };
 #define LEAST_PATIENCE  1.0
 #define MOST_PATIENCE   8.0
 #define PATIENCE_TRIALS 20.0
-/* After which the one that goes on is held to its word: longer than a quota's period, 0.1 s; at first
+/* After which the one that goes on is rechecked: longer than a quota's period, 0.1 s; at first
  * sooner, several time slices of a neighbour. */
-#define WORD_SECONDS       0.15
-#define FIRST_WORD_SECONDS 0.03
-#define WORTH_IT           0.97 /* more threads must be this much faster to be taken */
+#define RECHECK_SECONDS       0.15
+#define FIRST_RECHECK_SECONDS 0.03
+#define WORTH_IT              0.97 /* more threads must be this much faster to be taken */
 /* Times the seconds of the best: out of the trial; less where windows are long, so that one
  * interruption cannot make the difference. */
 #define FAR_BEHIND      1.5
@@ -63,9 +63,9 @@ static double best_of_trial(const pt_tuner *tuner) {
     return best;
 }
 
-static double word_seconds(const pt_tuner *tuner) {
-    const bool first = tuner->count > 1 && tuner->settled_seconds < WORD_SECONDS;
-    return first ? FIRST_WORD_SECONDS : WORD_SECONDS;
+static double recheck_seconds(const pt_tuner *tuner) {
+    const bool first = tuner->count > 1 && tuner->since_trial < RECHECK_SECONDS;
+    return first ? FIRST_RECHECK_SECONDS : RECHECK_SECONDS;
 }
 
 bool pt_tuner_settled(const pt_tuner *tuner) {
@@ -80,14 +80,15 @@ uint64_t pt_tuner_next(const pt_tuner *tuner, uint64_t left) {
     if (tuner->window == 0 && first->seconds == 0)
         next = FIRST_WINDOW;
     else if (tuner->round < PT_TRIAL_ROUNDS)
-        next = tuner->warm ? tuner->window : 1;
+        next = tuner->warmed_up ? tuner->window : 1;
     else if (tuner->candidate[tuner->settled].seconds > 0)
-        next = (uint64_t)(word_seconds(tuner) / tuner->candidate[tuner->settled].seconds) + 1;
+        next = (uint64_t)(recheck_seconds(tuner) / tuner->candidate[tuner->settled].seconds) + 1;
     return next < left ? next : left;
 }
 
 double pt_tuner_limit(const pt_tuner *tuner) {
-    if (tuner->count == 1 || tuner->window == 0 || tuner->round == PT_TRIAL_ROUNDS || !tuner->warm)
+    if (tuner->count == 1 || tuner->window == 0 || tuner->round == PT_TRIAL_ROUNDS ||
+        !tuner->warmed_up)
         return 0;
     return best_of_trial(tuner) * FARTHEST * (double)tuner->window;
 }
@@ -108,8 +109,8 @@ static void settle(pt_tuner *tuner) {
     }
     tuner->current = tuner->settled;
     tuner->round = PT_TRIAL_ROUNDS;
-    tuner->seconds = 0;
-    tuner->iterations = 0;
+    tuner->since_recheck = 0;
+    tuner->rechecked = 0;
 }
 
 /* A single iteration is so long that waking the threads does not count. */
@@ -119,17 +120,17 @@ static bool skips_warming(const pt_tuner *tuner) {
 
 /* The next candidate on trial; after the last round the best one stays. */
 static void advance(pt_tuner *tuner) {
-    tuner->warm = skips_warming(tuner);
+    tuner->warmed_up = skips_warming(tuner);
     do {
         if (++tuner->current == tuner->count) {
             tuner->current = 0;
             tuner->round++;
         }
-    } while (tuner->candidate[tuner->current].out && tuner->round < PT_TRIAL_ROUNDS);
+    } while (tuner->candidate[tuner->current].eliminated && tuner->round < PT_TRIAL_ROUNDS);
     if (tuner->round == PT_TRIAL_ROUNDS) {
         const size_t before = tuner->settled;
         settle(tuner);
-        tuner->settled_seconds = 0;
+        tuner->since_trial = 0;
         tuner->patience *= 2;
         if (tuner->settled != before || tuner->patience < LEAST_PATIENCE)
             tuner->patience = LEAST_PATIENCE;
@@ -143,7 +144,7 @@ static void advance(pt_tuner *tuner) {
 static void start_trial(pt_tuner *tuner) {
     tuner->current = 0;
     tuner->round = 0;
-    tuner->warm = skips_warming(tuner);
+    tuner->warmed_up = skips_warming(tuner);
     tuner->trial_seconds = 0;
     for (size_t i = 0; i < tuner->count; i++) {
         pt_candidate *c = &tuner->candidate[i];
@@ -151,7 +152,7 @@ static void start_trial(pt_tuner *tuner) {
             c->sustained = (c->sustained + c->seconds) / 2;
         c->seconds = 0;
         c->windows = 0;
-        c->out = false;
+        c->eliminated = false;
     }
 }
 
@@ -172,19 +173,20 @@ static void note_window(pt_tuner *tuner, double each) {
     const bool is_long = best * (double)tuner->window >= LONG_WINDOW;
     for (size_t i = 0; i < tuner->count; i++) {
         pt_candidate *c = &tuner->candidate[i];
-        c->out = c->windows > 0 && c->seconds > best * (is_long ? FAR_BEHIND_LONG : FAR_BEHIND);
+        c->eliminated =
+            c->windows > 0 && c->seconds > best * (is_long ? FAR_BEHIND_LONG : FAR_BEHIND);
     }
     advance(tuner);
 }
 
 /* The one that goes on has trained so much more. */
-static void hold_to_word(pt_tuner *tuner, uint64_t iterations, double seconds) {
+static void recheck(pt_tuner *tuner, uint64_t iterations, double seconds) {
     pt_candidate *settled = &tuner->candidate[tuner->settled];
-    tuner->settled_seconds += seconds;
-    tuner->seconds += seconds;
-    tuner->iterations += iterations;
-    if (tuner->seconds >= word_seconds(tuner)) {
-        settled->sustained = tuner->seconds / (double)tuner->iterations;
+    tuner->since_trial += seconds;
+    tuner->since_recheck += seconds;
+    tuner->rechecked += iterations;
+    if (tuner->since_recheck >= recheck_seconds(tuner)) {
+        settled->sustained = tuner->since_recheck / (double)tuner->rechecked;
         /* What it could not keep, for want of processors, others of so many threads cannot either. */
         const double broken = settled->sustained / settled->seconds;
         for (size_t i = 0; i < tuner->count; i++) {
@@ -195,7 +197,7 @@ static void hold_to_word(pt_tuner *tuner, uint64_t iterations, double seconds) {
         }
         settle(tuner);
     }
-    if (tuner->settled_seconds >= tuner->patience)
+    if (tuner->since_trial >= tuner->patience)
         start_trial(tuner);
 }
 
@@ -212,8 +214,8 @@ void pt_tuner_note(pt_tuner *tuner, uint64_t iterations, double seconds) {
         const double fit = each > 0 ? WINDOW_SECONDS / each : 1e6;
         tuner->window = fit < 1 ? 1 : (uint64_t)fit;
         start_trial(tuner);
-    } else if (tuner->round < PT_TRIAL_ROUNDS && !tuner->warm) {
-        tuner->warm = true;
+    } else if (tuner->round < PT_TRIAL_ROUNDS && !tuner->warmed_up) {
+        tuner->warmed_up = true;
     } else if (tuner->round < PT_TRIAL_ROUNDS) {
         const double limit = pt_tuner_limit(tuner);
         const bool slow = limit > 0 && seconds >= limit;
@@ -221,6 +223,6 @@ void pt_tuner_note(pt_tuner *tuner, uint64_t iterations, double seconds) {
             return; /* cut short by the end of a run: says nothing */
         note_window(tuner, each);
     } else {
-        hold_to_word(tuner, iterations, seconds);
+        recheck(tuner, iterations, seconds);
     }
 }

@@ -6,8 +6,8 @@
  * windows: one that a neighbour's time slice hit, or missed, decides nothing. A candidate that falls
  * far behind is cut short and left out of the rest of the trial, so that a trial costs little where
  * threads cannot run side by side. Windows are still blind to what happens less often than they last,
- * such as a quota that is used up. So the one that goes on is held to its word, and another may take
- * over where it keeps it less well than that one promised. Nothing is measured before or beside
+ * such as a quota that is used up. So the one that goes on is rechecked, and another may take over
+ * where it turns out slower than that one was in the trial. Nothing is measured before or beside
  * training.
  */
 #ifndef PT_TRAIN_TUNER_H
@@ -29,22 +29,22 @@ typedef struct pt_candidate {
     double sustained; /* of an iteration, when last it went on; 0: not yet */
     double window[PT_TRIAL_ROUNDS]; /* of this trial: seconds of an iteration in each window */
     int windows;
-    bool out; /* of this trial: too far behind */
+    bool eliminated; /* from this trial: too far behind */
 } pt_candidate;
 
 typedef struct pt_tuner {
     pt_candidate candidate[PT_MAX_CANDIDATES]; /* ascending threads */
     size_t count;
-    size_t current;         /* runs now, or is on trial */
-    size_t settled;         /* won the last trial */
-    uint64_t window;        /* iterations of a trial window; 0: not calibrated yet */
-    int round;              /* of a trial: 0 .. PT_TRIAL_ROUNDS - 1; PT_TRIAL_ROUNDS: settled */
-    bool warm;              /* the next window is timed; else it only wakes the threads */
-    double trial_seconds;   /* since the last trial began */
-    double settled_seconds; /* trained since the last trial */
-    double patience;        /* seconds until the next */
-    double seconds;         /* and since the one that goes on was last held to its word */
-    uint64_t iterations;
+    size_t current;       /* runs now, or is on trial */
+    size_t settled;       /* won the last trial */
+    uint64_t window;      /* iterations of a trial window; 0: not calibrated yet */
+    int round;            /* of a trial: 0 .. PT_TRIAL_ROUNDS - 1; PT_TRIAL_ROUNDS: settled */
+    bool warmed_up;       /* the next window is timed; else it only wakes the threads */
+    double trial_seconds; /* since the last trial began */
+    double since_trial;   /* seconds trained since the last trial */
+    double patience;      /* seconds until the next */
+    double since_recheck; /* and since the one that goes on was last rechecked, .. */
+    uint64_t rechecked;   /* .. in so many iterations */
 } pt_tuner;
 
 /* Candidates from what the config fixes: 1, 2, 4, ... up to `most` threads for auto, and for a

@@ -49,7 +49,7 @@ size_t pt_slice_rows(const pt_param *param) {
 /* Work per row of a parameter, in floats: where most inputs are zero, most of it is skipped. */
 static double row_work(const pt_trainer *t, const pt_param *param) {
     const double sparse_share = 0.45; /* measured: sparse beside dense gradient of MNIST's pixels */
-    const bool sparse = param->rows > 1 && pt_is_relayed(t, &t->graph->nodes[param->node]);
+    const bool sparse = param->rows > 1 && pt_reads_lists(t, &t->graph->nodes[param->node]);
     return (double)param->ld * (sparse ? sparse_share : 1);
 }
 
@@ -64,7 +64,7 @@ static bool has_columns(const pt_seat *seat, const pt_param *param) {
 static bool has_inputs(const pt_seat *seat, const pt_param *param) {
     const pt_trainer *t = seat->region->trainer;
     return seat->region->schedule == PT_SCHEDULE_RELAY &&
-           pt_is_relayed(t, &t->graph->nodes[param->node]);
+           pt_reads_lists(t, &t->graph->nodes[param->node]);
 }
 
 /* Work of a parameter that is cut by rows, anywhere. */
@@ -75,7 +75,8 @@ static double shared_work(const pt_seat *seat, const pt_param *param) {
 }
 
 /* The row of `param` behind `share` of all work, `before` units of work of `total` lying in front of the
- * parameter; in steps that keep register tiles whole. */
+ * parameter; in steps that keep register tiles whole. A parameter of fewer than half a step, such as a
+ * bias, is not cut: the worker has it whose part ends last. */
 static size_t row_at(const pt_trainer *t, const pt_param *param, double before, double total,
                      double share) {
     enum { GRANULE = 16 };

@@ -104,7 +104,7 @@ static void walk_columns(pt_seat *seat, const pt_batch *batch) {
 
 /* --- relay --- */
 
-bool pt_is_relayed(const pt_trainer *t, const pt_node *node) {
+bool pt_reads_lists(const pt_trainer *t, const pt_node *node) {
     return t->sparse && node->input_count == 1 && node->input[0] == 0;
 }
 
@@ -113,7 +113,7 @@ bool pt_relay_overlaps(const pt_trainer *t) {
     for (size_t i = 1; i < graph->node_count; i++)
         for (size_t k = 0; k < graph->nodes[i].input_count; k++)
             if (graph->nodes[i].param_count > 0 && graph->nodes[i].input[k] != 0 &&
-                pt_is_relayed(t, &graph->nodes[graph->nodes[i].input[k]]))
+                pt_reads_lists(t, &graph->nodes[graph->nodes[i].input[k]]))
                 return false;
     return true;
 }
@@ -141,7 +141,7 @@ static PT_ONLY_PREFETCHES void prefetch_relayed(const pt_seat *seat, size_t bloc
         return;
     pt_partition(r->trainer->batch.rows, 1, block, r->blocks, &begin, &end);
     for (size_t i = 1; i < graph->node_count; i++)
-        if (pt_is_relayed(r->trainer, &graph->nodes[i]))
+        if (pt_reads_lists(r->trainer, &graph->nodes[i]))
             prefetch_rows(seat->tape.value[i], &graph->nodes[i], begin, end);
 }
 
@@ -156,7 +156,7 @@ static void walk_on(pt_seat *seat, const pt_batch *batch, size_t begin, size_t e
         prefetch_rows(seat->tape.value[i], &graph->nodes[i], begin, end);
     for (size_t i = 1; i < graph->node_count; i++) {
         const pt_tile tile = {begin, end, 0, graph->nodes[i].cols};
-        if (!pt_is_relayed(t, &graph->nodes[i]))
+        if (!pt_reads_lists(t, &graph->nodes[i]))
             pt_graph_forward_node(graph, t->kernels, t->params, &seat->tape, i, &tile,
                                   seat->self->scratch);
     }
@@ -184,7 +184,7 @@ static void walk_relay(pt_seat *seat, const pt_batch *batch, uint64_t step) {
         for (size_t i = 1; i < graph->node_count; i++) {
             const pt_node *node = &graph->nodes[i];
             const pt_tile tile = {begin, end, 0, node->cols};
-            if (pt_is_relayed(t, node))
+            if (pt_reads_lists(t, node))
                 pt_graph_forward_inputs(graph, t->kernels, t->params, &seat->tape, i, &tile,
                                         seat->in_begin, seat->in_end, seat->self->scratch);
         }

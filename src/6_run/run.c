@@ -187,8 +187,8 @@ static pt_status train(run *r, pt_error *err) {
             return status;
         uint64_t until = next_evaluation(r, done), checkpoint = next_checkpoint(r, done);
         until = checkpoint < until ? checkpoint : until;
-        if (until - done > LOSS_CAPACITY)
-            until = done + LOSS_CAPACITY;
+        if (until - done > PT_MAX_RUN_ITERATIONS)
+            until = done + PT_MAX_RUN_ITERATIONS;
         status = train_until(r, until, err);
         if (status == PT_OK && until == checkpoint)
             status = save(r, PT_SAVE_CHECKPOINT, err);

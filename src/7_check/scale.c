@@ -184,7 +184,7 @@ static pt_status choose_iterations(scaling *s, double seconds, pt_error *err) {
     uint64_t done = 0;
     if (status == PT_OK)
         status = pt_trainer_run(t, WARM_UP, err);
-    while (status == PT_OK && spent < seconds / 4 && done < LOSS_CAPACITY / 2) {
+    while (status == PT_OK && spent < seconds / 4 && done < PT_MAX_RUN_ITERATIONS / 2) {
         const uint64_t some = done ? done : 1;
         const double start = pt_now();
         status = pt_trainer_run(t, some, err);
@@ -193,9 +193,9 @@ static pt_status choose_iterations(scaling *s, double seconds, pt_error *err) {
     }
     if (status == PT_OK) {
         const double fit = spent > 0 ? seconds / spent * (double)done : 0;
-        s->result->iterations = fit < MIN_ITERATIONS  ? MIN_ITERATIONS
-                                : fit > LOSS_CAPACITY ? LOSS_CAPACITY
-                                                      : (uint64_t)fit;
+        s->result->iterations = fit < MIN_ITERATIONS          ? MIN_ITERATIONS
+                                : fit > PT_MAX_RUN_ITERATIONS ? PT_MAX_RUN_ITERATIONS
+                                                              : (uint64_t)fit;
     }
     pt_trainer_free(t);
     return status;

@@ -82,7 +82,10 @@ static pt_status verify_setting(verification *v, setting s, uint64_t resumed_at,
                             : pt_fail_memory(err, "a path", sizeof v->folder);
     if (status == PT_OK && resumed_at) {
         status = pt_checkpoint_newest(v->folder, NULL, NULL, &file, err);
-        if (status == PT_OK && file)
+        if (status == PT_OK && (!file || file->checkpoint.step != resumed_at))
+            status = pt_fail(err, PT_ERR_CHECK, "%s: no good checkpoint of iteration %llu",
+                             v->folder, (unsigned long long)resumed_at);
+        if (status == PT_OK)
             status = pt_restore_checkpoint(trainer, &file->checkpoint, v->folder, err);
     }
     if (status == PT_OK)
@@ -124,21 +127,22 @@ static pt_status verify_resumed(verification *v, pt_error *err) {
     return status;
 }
 
+/* Every instruction set, count of threads and schedule; the loader on in every other run, so that each
+ * schedule meets it. */
 static pt_status verify_all(verification *v, pt_error *err) {
     static const size_t threads[] = {1, 2, 3, 4, 5, 7, 8, 16, 0};
     pt_status status = PT_OK;
+    size_t run = 0;
     for (int isa = PT_ISA_COUNT - 1; isa >= PT_ISA_SCALAR; isa--) {
         if (!pt_kernels_get((pt_isa)isa))
             continue;
         for (size_t i = 0; i < sizeof threads / sizeof *threads; i++)
-            for (int schedule = PT_SCHEDULE_PER_THREAD;
-                 schedule <= PT_SCHEDULE_RELAY && status == PT_OK; schedule++)
-                status = verify_setting(
-                    v, (setting){(pt_isa)isa, threads[i], (pt_schedule)schedule, PT_SWITCH_OFF}, 0,
-                    err);
-        for (size_t t = 1; t < 3 && status == PT_OK; t++)
-            status = verify_setting(v, (setting){(pt_isa)isa, t, PT_SCHEDULE_SLICES, PT_SWITCH_ON},
-                                    0, err);
+            for (int schedule = PT_SCHEDULE_AUTO; schedule <= PT_SCHEDULE_RELAY && status == PT_OK;
+                 schedule++, run++)
+                status = verify_setting(v,
+                                        (setting){(pt_isa)isa, threads[i], (pt_schedule)schedule,
+                                                  run % 2 ? PT_SWITCH_ON : PT_SWITCH_OFF},
+                                        0, err);
     }
     return status == PT_OK ? verify_resumed(v, err) : status;
 }

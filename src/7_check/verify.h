@@ -1,8 +1,8 @@
 /* verify.h: does this machine keep the promise: one seed, one model?
  *
- * Trains the same short run on every instruction set, thread count, schedule and loader setting
- * that the machine has, and resumed from checkpoints on other settings, and compares the model
- * files.
+ * Trains the same short run on every instruction set that the machine has, 1 to 16 threads, every
+ * schedule and with or without the loader, and resumed from checkpoints on other settings, and
+ * compares the model files.
  */
 #ifndef PT_CHECK_VERIFY_H
 #define PT_CHECK_VERIFY_H

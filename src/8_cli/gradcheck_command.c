@@ -7,11 +7,12 @@
 static void print_row(void *context, const pt_gradcheck_row *row) {
     bool *header_printed = context;
     if (!*header_printed)
-        printf("%-8s %-24s %10s %12s %12s %12s\n", "kernels", "tensor", "elements", "mean diff",
-               "max diff", "bound");
+        printf("%-8s %-24s %10s %10s %12s %12s %12s\n", "kernels", "tensor", "elements", "checked",
+               "mean diff", "max diff", "bound");
     *header_printed = true;
-    printf("%-8s %-24s %10zu %12.4e %12.4e %12.4e  %s\n", row->isa, row->tensor, row->elements,
-           row->mean_difference, row->largest_difference, row->bound, row->ok ? "ok" : "WRONG");
+    printf("%-8s %-24s %10zu %10zu %12.4e %12.4e %12.4e  %s\n", row->isa, row->tensor,
+           row->elements, row->checked, row->mean_difference, row->largest_difference, row->bound,
+           row->ok ? "ok" : "WRONG");
 }
 
 int pt_gradcheck_command(const pt_options *options) {

@@ -8,7 +8,7 @@ static void print_row(void *context, const pt_verify_row *row) {
     bool *header_printed = context;
     char threads[24] = "auto", resumed[24] = "-";
     if (!*header_printed)
-        printf("%-8s %7s  %-10s  %-6s  %7s  %-64s\n", "kernels", "threads", "schedule", "loader",
+        printf("%-8s %7s  %-10s  %-6s  %7s  %s\n", "kernels", "threads", "schedule", "loader",
                "resumed", "model sha256");
     *header_printed = true;
     if (row->threads)
