@@ -68,6 +68,7 @@ SANITIZE_VECTOR := $(SANITIZE_VECTOR_$(SANITIZE))
 
 # One build folder per compiler and flags, so that objects of different builds never mix.
 FLAGS_HASH := $(shell echo '$(CC) $(CFLAGS_OURS) $(CFLAGS) $(CPPFLAGS) $(LDFLAGS_OURS) $(LDFLAGS)' \
+                      '$(value flags_of)' \
                       | cksum | cut -d' ' -f1)
 BUILD := build/$(notdir $(firstword $(CC)))-$(FLAGS_HASH)
 
