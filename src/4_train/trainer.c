@@ -69,12 +69,19 @@ static const pt_sparse_data *lists_of(const pt_trainer *t) {
     return t->sparse ? &t->lists : NULL;
 }
 
+static size_t evaluation_rows(const pt_graph *graph) {
+    size_t floats = 0; /* of a row */
+    for (size_t i = 0; i < graph->node_count; i++)
+        floats += graph->nodes[i].ld;
+    const size_t fit = EVALUATION_FLOATS / floats;
+    return fit < 1 ? 1 : fit < EVALUATION_ROWS ? fit : EVALUATION_ROWS;
+}
+
 static pt_status make_worker(pt_trainer *t, pt_worker *worker, bool one_hot, pt_error *err) {
     worker->pace = 1;
     const pt_graph *graph = t->graph;
-    size_t rows = t->config->train.batch_size;
-    if (rows < EVALUATION_ROWS)
-        rows = EVALUATION_ROWS;
+    const size_t trained = t->config->train.batch_size, evaluated = evaluation_rows(graph);
+    const size_t rows = trained > evaluated ? trained : evaluated;
     size_t scratch = pt_graph_scratch(graph, t->kernels, rows), slice = 0;
     for (size_t p = 0; p < graph->param_count; p++)
         slice += pt_slice_rows(&graph->params[p]) * graph->params[p].ld;
@@ -83,15 +90,14 @@ static pt_status make_worker(pt_trainer *t, pt_worker *worker, bool one_hot, pt_
     worker->slice = pt_calloc_aligned(slice, sizeof(float));
     if (own_gradient)
         worker->gradient = pt_calloc_aligned(graph->block_size, sizeof(float));
-    worker->predicted = pt_calloc(EVALUATION_ROWS, sizeof *worker->predicted);
+    worker->predicted = pt_calloc(evaluated, sizeof *worker->predicted);
     if (!worker->scratch || !worker->slice || !worker->predicted ||
         (own_gradient && !worker->gradient))
         return pt_fail_memory(err, "a worker's buffers",
                               scratch + (slice + graph->block_size) * sizeof(float));
-    pt_status status = pt_batch_init(&worker->batch, t->dataset, EVALUATION_ROWS,
-                                     graph->nodes[0].ld, one_hot, lists_of(t), err);
-    return status != PT_OK ? status
-                           : pt_tape_init(&worker->tape, graph, EVALUATION_ROWS, false, err);
+    pt_status status = pt_batch_init(&worker->batch, t->dataset, evaluated, graph->nodes[0].ld,
+                                     one_hot, lists_of(t), err);
+    return status != PT_OK ? status : pt_tape_init(&worker->tape, graph, evaluated, false, err);
 }
 
 static pt_status make_buffers(pt_trainer *t, pt_error *err) {
@@ -348,8 +354,8 @@ pt_status pt_trainer_predict(pt_trainer *t, const float *features, size_t rows, 
     const pt_node *data = &t->graph->nodes[0], *output = &t->graph->nodes[t->graph->output_node];
     pt_worker *self = &t->workers[0];
     const unsigned previous = pt_float_environment_enter();
-    for (size_t row = 0; row < rows; row += EVALUATION_ROWS) {
-        size_t count = rows - row < EVALUATION_ROWS ? rows - row : EVALUATION_ROWS;
+    for (size_t row = 0, count; row < rows; row += count) {
+        count = rows - row < self->tape.rows ? rows - row : self->tape.rows;
         for (size_t i = 0; i < count; i++)
             memcpy(self->batch.x + i * data->ld, features + (row + i) * data->cols,
                    data->cols * sizeof(float));

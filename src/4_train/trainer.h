@@ -18,11 +18,12 @@
 #include <stdatomic.h>
 
 enum {
-    EVALUATION_ROWS = 120,     /* rows of one forward pass of an evaluation */
-    PT_COLUMNS_EACH = 128,     /* of a layer, to be worth splitting by columns, per worker */
-    PT_RELAY_BLOCKS = 4,       /* of rows, per worker, in the relay schedule */
-    SLICE_FLOATS = 256 * 1024, /* of a gradient before it is applied: 1 MiB, within L2 */
-    LOADER_FLOATS = 16 * 1024  /* of a mini-batch, from which on loader = auto may use one */
+    EVALUATION_ROWS = 120,       /* rows of one forward pass of an evaluation, at most .. */
+    EVALUATION_FLOATS = 1 << 22, /* .. and its values, if that leaves a row */
+    PT_COLUMNS_EACH = 128,       /* of a layer, to be worth splitting by columns, per worker */
+    PT_RELAY_BLOCKS = 4,         /* of rows, per worker, in the relay schedule */
+    SLICE_FLOATS = 256 * 1024,   /* of a gradient before it is applied: 1 MiB, within L2 */
+    LOADER_FLOATS = 16 * 1024    /* of a mini-batch, from which on loader = auto may use one */
 };
 
 /* What belongs to one worker: no other thread writes here while a region runs. */
@@ -30,7 +31,7 @@ typedef struct pt_worker {
     float *gradient; /* per-thread schedule: block_size floats; else NULL */
     float *slice;    /* slices schedule: a piece of each gradient on its way to the optimizer */
     void *scratch;   /* for kernels */
-    pt_tape tape;    /* evaluation: EVALUATION_ROWS rows */
+    pt_tape tape;    /* evaluation: equally many rows for all workers */
     pt_batch batch;  /* evaluation */
     int32_t *predicted;
     uint64_t correct;

@@ -6,10 +6,12 @@
 #include "0_base/text.h"
 #include "1_config/config.h"
 #include "4_train/tuner.h"
+#include "5_results/atomic_file.h"
 #include "7_check/scale_report.h"
 #include "8_cli/options.h"
 #include "8_cli/progress.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,9 +95,9 @@ static void print_predictions(const pt_scale_model *model) {
 }
 
 static void print_result(const pt_scale_result *r) {
-    printf("%s, %s, %zu core%s; %zu rounds of %llu iterations of %zu, medians\n\n", r->cpu, r->isa,
-           r->cores, r->cores == 1 ? "" : "s", r->rounds, (unsigned long long)r->iterations,
-           r->model.batch_size);
+    printf("%s, %s, %zu core%s; %zu round%s of %llu iterations of %zu, medians\n\n", r->cpu, r->isa,
+           r->cores, r->cores == 1 ? "" : "s", r->rounds, r->rounds == 1 ? "" : "s",
+           (unsigned long long)r->iterations, r->model.batch_size);
     printf("%7s  %-10s  %10s  %10s  %8s  %10s  %8s  %7s  %s\n", "threads", "schedule", "step in us",
            "samples/s", "speed-up", "efficiency", "GFLOP/s", "of peak", "model sha256");
     for (size_t i = 0; i < r->rows; i++)
@@ -109,8 +111,21 @@ static void progress(void *context, size_t round, size_t rounds) {
     fflush(stderr);
 }
 
+static const char *report_folder(const pt_options *o) {
+    return o->out ? o->out : "build/scaling";
+}
+
+/* Before the minutes of measurement, not after. */
+static pt_status check_folder(const char *folder, pt_error *err) {
+    const pt_status status = pt_make_folder(folder, err);
+    if (status != PT_OK || access(folder, W_OK) == 0)
+        return status;
+    return pt_fail(err, PT_ERR_IO, "%s: cannot write into this folder: %s", folder,
+                   strerror(errno));
+}
+
 static pt_status write_files(const pt_options *o, const pt_scale_result *result, pt_error *err) {
-    const char *folder = o->out ? o->out : "build/scaling";
+    const char *folder = report_folder(o);
     char *name = name_of(o->config_path);
     bool drawn = false;
     pt_status status = name ? pt_scale_write(result, folder, name, &drawn, err)
@@ -141,6 +156,8 @@ int pt_scale_command(const pt_options *options) {
         status = pt_load_config(options, NULL, 0, &config, &err);
     if (status == PT_OK)
         status = pt_dataset_load(config, &dataset, &err);
+    if (status == PT_OK)
+        status = check_folder(report_folder(options), &err);
     if (status == PT_OK)
         status = pt_scale(config, dataset, &scale, &result, &err);
     if (status == PT_OK || status == PT_ERR_CHECK) {
