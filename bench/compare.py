@@ -20,6 +20,7 @@ figures to build/bench/compare.json. Standard library only.
 import argparse
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -319,12 +320,17 @@ def find_peers(isa):
     return peers
 
 
+def chosen(words, name):
+    """Whether `name` holds the words whole: "batch 1" is not in "batch 100"."""
+    return not words or re.search(rf"\b{re.escape(words)}\b", name) is not None
+
+
 def parse_arguments():
     parser = argparse.ArgumentParser(description="ptrain beside NumPy, PyTorch and Eigen.")
     parser.add_argument("--rounds", type=int, default=9, help="of the training rates")
     parser.add_argument("--whole-rounds", type=int, default=3, help="of the whole program")
     parser.add_argument("--seconds", type=float, default=0.5, help="of training, a program and round")
-    parser.add_argument("--only", default="", help="workloads whose name holds this (or: whole)")
+    parser.add_argument("--only", default="", help="workloads whose name holds these words (or: whole)")
     parser.add_argument("--threads", default="1,2", help="thread counts, as 1,2")
     parser.add_argument("--isa", choices=["best", "avx2"], default="best",
                         help="avx2 holds all programs to AVX2")
@@ -353,9 +359,9 @@ def main():
     try:
         for workload in WORKLOADS:
             for count in threads:
-                if arguments.only in workload[0]:
+                if chosen(arguments.only, workload[0]):
                     results.append(compare_rates(workload, count, peers, arguments, flags, folder))
-        if arguments.only in "whole program":
+        if chosen(arguments.only, "whole program"):
             results.append(compare_whole(threads, peers, arguments, flags, folder))
     finally:
         shutil.rmtree(os.path.dirname(folder), ignore_errors=True)
