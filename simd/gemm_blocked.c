@@ -29,7 +29,8 @@
  *     ones are computed in BLIS's own order (gemm_columns_wide.c).
  *
  * While a tile computes, it prefetches its share of the next panel of transposed B, and the next
- * tile's C if C is big: the hardware does not when every row is in another page.
+ * tile's C unless C is small; who packs or copies a panel asks for rows further down, and for the panel
+ * beside it: the hardware does not when every row is in another page.
  */
 #include "simd/gemm_panels.h"
 
@@ -264,7 +265,7 @@ void pt_gemm_blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m,
             .m = x.m,
             .count = divide_up(x.m, min_size(tiles->max_rows[x.vectors], row_limit)),
             .vectors = x.vectors,
-            .next_c = m * n > tiles->block_floats ? c + next.i * ldc + next.j : NULL,
+            .next_c = m * n > PREFETCH_C_FLOATS ? c + next.i * ldc + next.j : NULL,
             .ldb = ldb,
             .k = x.k,
             .a_packed = a_packed,

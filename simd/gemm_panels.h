@@ -13,6 +13,7 @@ enum {
     A_BLOCK_ROWS = 512,          /* nn, nt: a block of A has no more rows than this */
     A_SET_STRIDE = 512,          /* floats: rows of A a multiple of this apart share L1 sets */
     PACK_PANELS = 6,             /* A is packed where more panels than this use it */
+    PREFETCH_C_FLOATS = 4096,    /* nn, nt: a C of more (16 KB) may not be in L1 */
     IN_PLACE_FLOATS = 4096,      /* nn: a B of no more (16 KB) is read where it lies, from L1 */
     PACK_ROWS = 8,               /* tn: rows of A that are packed together */
     WIDE_TILES = 16,             /* tn: C of fewer rows of tiles is not swept */

@@ -25,7 +25,7 @@
 enum {
     MAX_ACCUMULATORS = 28,
     STEPS = PT_GEMM_STEPS, /* of k, unrolled: fewer instructions that are not FMAs or loads */
-    AHEAD = 12,            /* rows of B that are asked for before they are copied */
+    AHEAD = 12,            /* rows of B that are asked for before they are packed or copied */
 };
 
 /* One row of B in registers: from the panel, or from where it lies, and then into the panel for the
@@ -90,13 +90,18 @@ static ALWAYS_INLINE void share_copy(panel_copy *copy, size_t share) {
     copy->left -= copy->rows;
 }
 
-static ALWAYS_INLINE void copy_row(panel_copy *copy, size_t vectors) {
-    vec row[PT_GEMM_MAX_VECTORS];
-    const float *soon = copy->from + AHEAD * copy->ldb, *later = copy->from + vectors * LANES;
+/* With a row of a panel of B come: a row that is needed soon, and the same row of the next panel. */
+static ALWAYS_INLINE void prefetch_b(const float *b, size_t ldb, size_t vectors) {
+    const float *soon = b + AHEAD * ldb, *later = b + vectors * LANES;
     UNROLL for (size_t v = 0; v < vectors * LANES; v += PT_GEMM_LINE) {
         __builtin_prefetch(soon + v, 0, 2);
         __builtin_prefetch(later + v, 0, 2);
     }
+}
+
+static ALWAYS_INLINE void copy_row(panel_copy *copy, size_t vectors) {
+    vec row[PT_GEMM_MAX_VECTORS];
+    prefetch_b(copy->from, copy->ldb, vectors);
     load_row(vectors, copy->last, copy->from, row);
     store_panel_row(vectors, row, copy->to);
     copy->from += copy->ldb;
@@ -173,6 +178,8 @@ static ALWAYS_INLINE void unpacked_rows(const pt_gemm_tile *run, a_rows a, size_
     }
     for (; k > 0; k--) {
         vec bv[PT_GEMM_MAX_VECTORS];
+        if (pack)
+            prefetch_b(b, ldb, vectors);
         load_row(vectors, last, b, bv);
         b += ldb;
         if (pack) {
