@@ -349,6 +349,24 @@ TEST(cli, the_locale_changes_no_byte) {
     }
 }
 
+TEST(cli, test_data_without_labels_is_said_to_be_of_no_use) {
+    const char *folder = pt_temp_folder();
+    pt_write_text(pt_path_in(folder, "rows.csv"), "1,2,0.5\n2,3,0.75\n3,1,0.25\n");
+    pt_write_text(pt_path_in(folder, "values.ini"),
+                  pt_textf("[data]\ndataset = csv\ntarget = values\ntrain_file = %s/rows.csv\n"
+                           "test_file = %s/rows.csv\n[layer.a]\ntype = affine\nunits = 1\n"
+                           "[loss]\ntype = mean_squared_error\n[train]\niterations = 5\n"
+                           "batch_size = 3\n",
+                           folder, folder)
+                      .s);
+    pt_run_result run = pt_run_shell("\"$PT\" %s/values.ini -o %s/values", folder, folder);
+    CHECK_INT(run.status, 0);
+    CHECK_CONTAINS(run.err, "warning: the test data has no labels");
+    run =
+        pt_run_shell("\"$PT\" %s/values.ini -o %s/values -s train.evaluate=false", folder, folder);
+    CHECK(!strstr(run.err, "no labels"));
+}
+
 /* ---- the graph ---- */
 
 TEST(cli, graph_draws_the_books_shop_with_its_numbers) {

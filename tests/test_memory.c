@@ -7,8 +7,10 @@
 #include "7_check/gradcheck.h"
 #include "toys.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define HIDDEN                                                                                     \
     "[layer.fc]\ntype = affine\nunits = 9\ninit = normal(0.1)\n[layer.act]\ntype = relu\n"
@@ -106,6 +108,16 @@ static job make_job(void) {
 static void no_temporary_files(void) {
     pt_run_result list = pt_run_shell("find %s -name '*tmp-*'", pt_temp_folder());
     CHECK_STR(list.out, "");
+}
+
+/* Linux would promise it, and end the process later. */
+TEST(memory, more_than_there_is_is_refused) {
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE), pages = (size_t)sysconf(_SC_PHYS_PAGES);
+    CHECK(pt_malloc_aligned(pages - 1, page) == NULL);
+    CHECK(pt_calloc_aligned(SIZE_MAX / 4, 8) == NULL);
+    void *block = pt_malloc_aligned(1, 65 << 20);
+    CHECK(block != NULL);
+    pt_free(block);
 }
 
 TEST(memory, fails_at_every_allocation_of_training) {

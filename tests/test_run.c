@@ -413,6 +413,43 @@ TEST(api, train_evaluate_predict_save_and_load) {
     pt_config_free(config);
 }
 
+/* So wide that an evaluation takes fewer rows at a time. */
+TEST(api, a_wide_network_is_evaluated_as_it_predicts) {
+    enum { ROWS = 150, COLUMNS = 2, CLASSES = 3, UNITS = 70000 };
+    const char *csv = pt_path_in(pt_temp_folder(), "rows.csv");
+    static char text[ROWS * 16];
+    static float x[ROWS * COLUMNS], outputs[ROWS * CLASSES];
+    size_t length = 0;
+    for (size_t i = 0; i < ROWS; i++) {
+        const int a = (int)(i * 31 % 97), b = (int)(i * 57 % 89);
+        length +=
+            (size_t)snprintf(text + length, sizeof text - length, "%d,%d,%zu\n", a, b, i % CLASSES);
+        x[i * COLUMNS] = (float)a;
+        x[i * COLUMNS + 1] = (float)b;
+    }
+    pt_write_text(csv, text);
+    pt_text config = pt_textf("[data]\ndataset = csv\ntrain_file = %s\n[layer.a]\ntype = affine\n"
+                              "units = %d\n[layer.r]\ntype = relu\n[layer.b]\ntype = affine\n"
+                              "units = %d\n[train]\nbatch_size = 2\n[parallel]\nthreads = 2\n",
+                              csv, UNITS, CLASSES);
+    pt_toy toy = pt_toy_make(pt_toy_config(config.s, NULL));
+    CHECK(toy.trainer->workers[0].tape.rows < EVALUATION_ROWS);
+    pt_error err = {0};
+    double accuracy;
+    REQUIRE_OK(pt_trainer_evaluate(toy.trainer, PT_SPLIT_TRAIN, &accuracy, &err), err);
+    REQUIRE_OK(pt_trainer_predict(toy.trainer, x, ROWS, outputs, &err), err);
+    size_t correct = 0;
+    for (size_t i = 0; i < ROWS; i++) {
+        size_t best = 0;
+        for (size_t c = 1; c < CLASSES; c++)
+            if (outputs[i * CLASSES + c] > outputs[i * CLASSES + best])
+                best = c;
+        correct += best == i % CLASSES;
+    }
+    CHECK(accuracy == (double)correct / ROWS);
+    pt_toy_free(&toy);
+}
+
 TEST(api, a_model_of_another_network_changes_nothing) {
     pt_toy toy = pt_toy_make(pt_toy_config(pt_toy_images_text(HIDDEN).s, NULL));
     pt_toy wide =
