@@ -72,7 +72,7 @@ bool pt_cpu_has_vbmi2(void) {
     return g_vbmi2;
 }
 
-static const char *const names[PT_ISA_COUNT] = {
+const char *const pt_isa_names[PT_ISA_COUNT] = {
     [PT_ISA_AUTO] = "auto",
     [PT_ISA_SCALAR] = "scalar",
     [PT_ISA_AVX2] = "avx2",
@@ -80,12 +80,12 @@ static const char *const names[PT_ISA_COUNT] = {
 };
 
 const char *pt_isa_name(pt_isa isa) {
-    return (unsigned)isa < PT_ISA_COUNT ? names[isa] : "unknown";
+    return (unsigned)isa < PT_ISA_COUNT ? pt_isa_names[isa] : "unknown";
 }
 
 int pt_isa_parse(const char *name, pt_isa *isa) {
     for (int i = 0; i < PT_ISA_COUNT; i++) {
-        if (strcmp(name, names[i]) == 0) {
+        if (strcmp(name, pt_isa_names[i]) == 0) {
             *isa = (pt_isa)i;
             return 0;
         }

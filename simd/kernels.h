@@ -188,6 +188,7 @@ typedef enum pt_isa { PT_ISA_AUTO, PT_ISA_SCALAR, PT_ISA_AVX2, PT_ISA_AVX512, PT
 /* What the processor and the operating system can run: the best of the list. Never PT_ISA_AUTO. */
 pt_isa pt_isa_best(void);
 /* "auto", "scalar", "avx2", "avx512"; pt_isa_parse gives 0 on success, -1 for an unknown name. */
+extern const char *const pt_isa_names[PT_ISA_COUNT];
 const char *pt_isa_name(pt_isa isa);
 int pt_isa_parse(const char *name, pt_isa *isa);
 /* The kernel table of an instruction set (PT_ISA_AUTO: the best), or NULL where this machine cannot

@@ -231,6 +231,10 @@ TEST(csv, refuses_empty_cells) {
 TEST(csv, refuses_labels_that_are_no_class) {
     check_refused("1,0\n1,0.5\n", "2: column 2 is 0.5; the last column must be a class");
     check_refused("1,0\n1,-1\n", "2: column 2 is -1; the last column must be a class");
+    check_refused(
+        "1,0\n1,999999999\n",
+        "2: column 2 is 999999999; the last column must be a class, a whole number from 0 to "
+        "999999 (or set [data] target = values)");
     check_refused("1,0\n1,3e9\n", "2: column 2 is");
     pt_config config = make_config(save("x.csv", "1,0\n1,3\n"), "");
     config.data.classes = 3;

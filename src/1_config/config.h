@@ -40,6 +40,10 @@ typedef enum pt_interval { PT_INTERVAL_ITERATIONS, PT_INTERVAL_EPOCHS } pt_inter
 typedef enum pt_save_error { PT_SAVE_ERROR_CONTINUE, PT_SAVE_ERROR_STOP } pt_save_error;
 typedef enum pt_switch { PT_SWITCH_AUTO, PT_SWITCH_ON, PT_SWITCH_OFF } pt_switch;
 
+/* By the names that a config gives them: "slices", "on" and so on. */
+const char *pt_schedule_name(pt_schedule schedule);
+const char *pt_switch_name(pt_switch position);
+
 typedef enum pt_init_kind {
     PT_INIT_NORMAL,   /* N(0, scale^2) */
     PT_INIT_UNIFORM,  /* U[-scale, scale) */

@@ -16,7 +16,6 @@ static const char *const datasets[] = {"idx", "csv", "none"};
 static const char *const targets[] = {"label", "values"};
 static const char *const samplings[] = {"random", "shuffle", "sequential"};
 static const char *const gradients[] = {"backprop", "numerical"};
-static const char *const isas[] = {"auto", "scalar", "avx2", "avx512"};
 static const char *const schedules[] = {"auto", "per_thread", "slices", "columns", "relay"};
 static const char *const switches[] = {"auto", "on", "off"};
 static const char *const intervals[] = {"iterations", "epochs"};
@@ -27,7 +26,6 @@ _Static_assert(PT_DATASET_NONE + 1 == COUNT(datasets), "one name a dataset kind"
 _Static_assert(PT_CSV_VALUES + 1 == COUNT(targets), "one name a kind of target");
 _Static_assert(PT_SAMPLING_SEQUENTIAL + 1 == COUNT(samplings), "one name a sampling");
 _Static_assert(PT_GRADIENT_NUMERICAL + 1 == COUNT(gradients), "one name a gradient mode");
-_Static_assert(PT_ISA_AUTO == 0 && PT_ISA_COUNT == COUNT(isas), "one name an instruction set");
 _Static_assert(PT_SCHEDULE_RELAY + 1 == COUNT(schedules), "one name a schedule");
 _Static_assert(PT_INTERVAL_EPOCHS + 1 == COUNT(intervals), "one name an interval");
 _Static_assert(PT_SAVE_ERROR_STOP + 1 == COUNT(save_errors), "one name a reaction");
@@ -183,7 +181,8 @@ const pt_key pt_keys[] = {
      .help = "Into how many parts a mini-batch is cut; their gradients are summed in a fixed tree. "
              "CHANGES THE ROUNDING OF THESE SUMS AND SO THE NUMBERS of a run, slightly, unlike "
              "threads, isa, schedule and loader, which never change a bit."},
-    {KEY(parallel, isa), NO_NUMBERS, CHOICE(isas), .initial = "auto",
+    {KEY(parallel, isa), NO_NUMBERS, .kind = PT_KEY_CHOICE, .choices = pt_isa_names,
+     .choice_count = PT_ISA_COUNT, .initial = "auto",
      .help =
          "The instruction set of the kernels; auto: the widest this processor has. Never changes "
          "the numbers."},
@@ -240,4 +239,12 @@ bool pt_is_layer_name(const char *name) {
     size_t length = strlen(name);
     return length >= 1 && length <= PT_NAME_MAX && strchr(letters, name[0]) != NULL &&
            strspn(name, others) == length;
+}
+
+const char *pt_schedule_name(pt_schedule schedule) {
+    return schedules[schedule];
+}
+
+const char *pt_switch_name(pt_switch position) {
+    return switches[position];
 }

@@ -45,7 +45,7 @@ typedef struct reader {
     pt_error *err;
 } reader;
 
-enum { SHOWN_CELL = 40 };
+enum { SHOWN_CELL = 40, MAX_CLASSES = 1000000 /* as [data] classes */ };
 
 /* A cell for a message: short, and without control characters. */
 static const char *show(const char *cell, char shown[SHOWN_CELL + 4]) {
@@ -145,11 +145,11 @@ static void on_cell(void *text, size_t size, void *context) {
 static void take_label(reader *in, double value, bool keep) {
     char number[32], what[160];
     const size_t column = in->width - 1;
-    if (value != floor(value) || value < 0 || value >= (double)INT32_MAX) {
+    if (value != floor(value) || value < 0 || value >= MAX_CLASSES) {
         snprintf(what, sizeof what,
-                 "is %s; the last column must be a class, a whole number from 0 "
+                 "is %s; the last column must be a class, a whole number from 0 to %d "
                  "(or set [data] target = values)",
-                 pt_print_double(value, number));
+                 pt_print_double(value, number), MAX_CLASSES - 1);
         fail_cell(in, column, what);
         return;
     }

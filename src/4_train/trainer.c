@@ -70,7 +70,7 @@ static const pt_sparse_data *lists_of(const pt_trainer *t) {
 }
 
 static size_t evaluation_rows(const pt_graph *graph) {
-    size_t floats = 0; /* of a row */
+    size_t floats = 1; /* of a row */
     for (size_t i = 0; i < graph->node_count; i++)
         floats += graph->nodes[i].ld;
     const size_t fit = EVALUATION_FLOATS / floats;

@@ -27,11 +27,6 @@ static void add(pt_tuner *tuner, size_t threads, pt_schedule schedule) {
         tuner->candidate[tuner->count++] = (pt_candidate){.threads = threads, .schedule = schedule};
 }
 
-const char *pt_schedule_name(pt_schedule schedule) {
-    static const char *const names[] = {"auto", "per_thread", "slices", "columns", "relay"};
-    return names[schedule];
-}
-
 void pt_tuner_init(pt_tuner *tuner, const pt_config *config, size_t most, unsigned worth_trying) {
     const pt_schedule fixed = config->parallel.schedule;
     *tuner = (pt_tuner){0};

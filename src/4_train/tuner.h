@@ -52,9 +52,6 @@ typedef struct pt_tuner {
  * in `worth_trying`. */
 void pt_tuner_init(pt_tuner *tuner, const pt_config *config, size_t most, unsigned worth_trying);
 
-/* "slices" and so on, as in the config. */
-const char *pt_schedule_name(pt_schedule schedule);
-
 /* Whether no trial is running. */
 bool pt_tuner_settled(const pt_tuner *tuner);
 

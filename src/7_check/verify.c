@@ -68,14 +68,13 @@ static pt_status train_and_checkpoint(verification *v, setting s, uint64_t stop,
 
 /* One row: trains the whole run, or the rest of it from a checkpoint, and hashes the model file. */
 static pt_status verify_setting(verification *v, setting s, uint64_t resumed_at, pt_error *err) {
-    static const char *const switches[] = {"auto", "on", "off"};
     pt_config config = with(v, s);
     pt_trainer *trainer = NULL;
     pt_checkpoint_file *file = NULL;
     char *path = pt_format("%s/model.safetensors", v->folder);
     pt_verify_row row = {.isa = pt_isa_name(s.isa),
                          .schedule = pt_schedule_name(s.schedule),
-                         .loader = switches[s.loader],
+                         .loader = pt_switch_name(s.loader),
                          .threads = s.threads,
                          .resumed_at = resumed_at};
     pt_status status = path ? pt_trainer_create(&config, v->dataset, &trainer, err)
