@@ -240,7 +240,11 @@ TEST(cli, the_environment_chooses_the_isa) {
     CHECK_INT(run.status, 0);
     CHECK_CONTAINS(run.err, pt_textf("%s kernels", pt_isa_name(pt_isa_best())).s);
     run = pt_run_shell("PTRAIN_ISA=sse \"$PT\" %s", toy);
-    CHECK_ONE_LINE_ERROR(run, 2, "sse");
+    CHECK_ONE_LINE_ERROR(run, 2, "PTRAIN_ISA 'sse': write auto, scalar, avx2 or avx512");
+    run = pt_run_shell("PTRAIN_ISA=sse \"$PT\" %s --isa scalar", toy); /* which wins */
+    CHECK_INT(run.status, 0);
+    run = pt_run_shell("PTRAIN_ISA=sse \"$PT\" --version && PTRAIN_ISA=sse \"$PT\" reference");
+    CHECK_INT(run.status, 0);
     for (int isa = PT_ISA_SCALAR; isa < PT_ISA_COUNT; isa++) {
         const char *name = pt_isa_name((pt_isa)isa);
         run = pt_run_shell("PTRAIN_ISA=scalar \"$PT\" %s --isa %s", toy, name);
@@ -270,11 +274,12 @@ TEST(cli, scale_takes_rounds_and_seconds) {
 TEST(cli, options_that_would_do_nothing_are_refused) {
     static const char *const wrong[][2] = {
         {"gradcheck configs/xor.ini --resume",
-         "--resume does nothing with gradcheck, but with train"},
-        {"verify configs/xor.ini -t 2", "--threads does nothing with verify, but with train"},
+         "--resume does nothing with gradcheck, only with train"},
+        {"verify configs/xor.ini -t 2",
+         "--threads does nothing with verify, only with train, scale"},
         {"graph configs/xor.ini --print-config", "--print-config does nothing with graph"},
-        {"configs/xor.ini --values", "--values does nothing with train, but with graph"},
-        {"configs/xor.ini --rounds 3", "--rounds does nothing with train, but with scale"},
+        {"configs/xor.ini --values", "--values does nothing with train, only with graph"},
+        {"configs/xor.ini --rounds 3", "--rounds does nothing with train, only with scale"},
         {"reference configs/xor.ini", "reference takes no config"},
         {"configs/xor.ini -t 0", "--threads '0': write a number from 1 on, or auto"},
         {"configs/xor.ini -t -1", "--threads '-1'"},
@@ -306,6 +311,11 @@ TEST(cli, a_run_that_goes_on_may_become_longer) {
     CHECK_MSG(run.status == 0, "%s", run.err);
     run = pt_run_shell("\"$PT\" %s -q %s -o %s/parts", toy, more, folder);
     CHECK_ONE_LINE_ERROR(run, 2, "train.iterations is 20 and 45");
+    run = pt_run_shell(
+        "\"$PT\" %s -q -s train.iterations=15 -s train.evaluate_every=4 -o %s/parts --resume", toy,
+        folder);
+    CHECK_ONE_LINE_ERROR(run, 2,
+                         "train.iterations = 15, but its newest checkpoint is of iteration 20");
     run = pt_run_shell("\"$PT\" %s -q %s -o %s/parts --resume && cd %s && "
                        "for f in model.safetensors metrics.csv losses.csv; do "
                        "cmp whole/$f parts/$f || exit 1; done",
@@ -314,12 +324,14 @@ TEST(cli, a_run_that_goes_on_may_become_longer) {
 }
 
 TEST(cli, signals_ignored_at_the_start_stay_ignored) {
-    pt_run_result run =
-        pt_run_shell("trap '' HUP INT; \"$PT\" %s -q -s train.iterations=3000 & p=$!; "
-                     "while kill -HUP $p 2>/dev/null; do kill -INT $p; sleep 0.01; done; wait $p",
-                     toy_file());
-    CHECK_INT(run.status, 0);
-    CHECK_CONTAINS(pt_read_file(in_run("summary.json"), NULL), "\"iterations\": 3000");
+    const char *rows = pt_path_in(pt_temp_folder(), "rows");
+    pt_run_result run = pt_run_shell(
+        "trap '' HUP INT; : >%s; \"$PT\" %s -t 1 -s train.iterations=1000000000 "
+        "-s train.evaluate_every=50000 >%s 2>/dev/null & p=$!; "
+        "while [ \"$(wc -l <%s)\" -lt 2 ]; do sleep 0.01; done; "
+        "for i in 1 2 3; do kill -HUP $p; kill -INT $p; sleep 0.02; done; kill -TERM $p; wait $p",
+        rows, toy_file(), rows, rows);
+    CHECK_INT(run.status, 128 + SIGTERM);
 }
 
 TEST(cli, fewer_threads_than_asked_for_change_nothing) {
@@ -478,7 +490,17 @@ static int stop_by(int number, const char *out, const char *err) {
     posix_spawn_file_actions_addopen(&actions, 1, out, O_WRONLY | O_CREAT | O_TRUNC, 0600);
     posix_spawn_file_actions_addopen(&actions, 2, err, O_WRONLY | O_CREAT | O_TRUNC, 0600);
     pid_t child = -1;
-    int status = 0, failed = posix_spawn(&child, argv[0], &actions, NULL, argv, environ);
+    /* As from a terminal: tests themselves may run where signals are ignored. */
+    posix_spawnattr_t attributes;
+    sigset_t heeded;
+    sigemptyset(&heeded);
+    sigaddset(&heeded, SIGINT);
+    sigaddset(&heeded, SIGTERM);
+    posix_spawnattr_init(&attributes);
+    posix_spawnattr_setsigdefault(&attributes, &heeded);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
+    int status = 0, failed = posix_spawn(&child, argv[0], &actions, &attributes, argv, environ);
+    posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
     REQUIRE(failed == 0);
     struct stat info;

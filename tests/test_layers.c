@@ -161,12 +161,14 @@ TEST(layers, a_sample_of_the_numerical_gradient_is_part_of_it) {
     for (size_t p = 0; p < graph->param_count; p++) {
         const size_t count = graph->params[p].rows * graph->params[p].cols;
         const size_t apart = pt_numerical_apart(&graph->params[p], MOST);
-        size_t taken = 0;
+        size_t taken = 0, columns = 0; /* a bit each */
         for (size_t e = 0; e < count; e++, at++) {
             taken += e % apart == 0;
+            columns |= (size_t)(e % apart == 0) << e % graph->params[p].cols;
             CHECK(sample[at] == (e % apart ? LEFT : whole[at]));
         }
         CHECK(taken <= MOST && (taken == count || taken > MOST / 3));
+        CHECK_INT(__builtin_popcountll(columns), graph->params[p].cols);
     }
     pt_toy_free(&toy);
 }

@@ -140,9 +140,10 @@ TEST(resume, refuses_a_checkpoint_beyond_the_end) {
         *(i ? &wrong.last_row : &wrong.step) = 21;
         char *path = pt_checkpoint_path(folder, wrong.step);
         REQUIRE_OK(pt_checkpoint_write(path, &wrong, &err), err);
-        CHECK(run_into(folder, "continue", true, &w, &err) == PT_ERR_DATA);
-        CHECK_CONTAINS(err.message, i ? "claims iteration 20 and the row of 21"
-                                      : "claims iteration 21 and the row of");
+        CHECK(run_into(folder, "continue", true, &w, &err) == (i ? PT_ERR_DATA : PT_ERR_USAGE));
+        CHECK_CONTAINS(err.message,
+                       i ? "claims iteration 20 and the row of 21"
+                         : "train.iterations = 20, but its newest checkpoint is of iteration 21");
         if (i == 0)
             remove(path);
         pt_free(path);
@@ -151,6 +152,30 @@ TEST(resume, refuses_a_checkpoint_beyond_the_end) {
 }
 
 /* Every call that changes a file fails once; the run says so, and nothing is lost for good. */
+/* Not damage, and nothing of it is lost. */
+TEST(resume, refuses_a_checkpoint_of_another_version) {
+    const char *folder = pt_path_in(pt_temp_folder(), "run");
+    pt_error err = {0};
+    witness w = {0};
+    REQUIRE_OK(run_into(folder, "continue", false, &w, &err), err);
+    char *path = pt_checkpoint_path(folder, 20);
+    size_t size;
+    char *bytes = pt_read_file(path, &size);
+    REQUIRE(bytes);
+    char *format = memmem(bytes, size, "ptrain-checkpoint-2", 19);
+    char *checksum = memmem(bytes, size, "\"checksum\"", 10);
+    char *writer = memmem(bytes, size, "\"writer\":\"ptrain\"", 17);
+    REQUIRE(format && checksum && writer);
+    format[18] = '1';
+    memcpy(checksum, "\"checkSum\"", 10); /* a file of ours without one is refused, so: not ours */
+    memcpy(writer, "\"writer\":\"pTrain\"", 17);
+    pt_write_file(path, bytes, size);
+    CHECK(run_into(folder, "continue", true, &w, &err) == PT_ERR_USAGE);
+    CHECK_CONTAINS(err.message, "was written by another version of ptrain (ptrain-checkpoint-1");
+    CHECK(pt_file_exists(path));
+    pt_free(path);
+}
+
 TEST(resume, heals_every_failing_write) {
     const char *whole = pt_path_in(pt_temp_folder(), "whole");
     pt_error err = {0};

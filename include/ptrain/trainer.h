@@ -38,7 +38,8 @@ enum { PT_MAX_RUN_ITERATIONS = 65536 };
 /* Trains for `iterations` mini-batches, at most PT_MAX_RUN_ITERATIONS (else PT_ERR_USAGE).
  * PT_ERR_DIVERGED: the loss of the next mini-batch is not finite; the parameters are those before
  * it. PT_ERR_INTERRUPTED: a stop was requested; the iteration under way was finished, and the next
- * call goes on. PT_ERR_MEMORY: nothing was trained. */
+ * call goes on. PT_ERR_MEMORY: nothing was trained (by numerical gradients: no more than
+ * some iterations). */
 pt_status pt_trainer_run(pt_trainer *trainer, uint64_t iterations, pt_error *err);
 
 /* Iterations done so far. */

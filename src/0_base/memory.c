@@ -1,7 +1,6 @@
 /* memory.c: allocation with a hook for failure injection. */
 #include "0_base/memory.h"
 
-#include <limits.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -33,16 +32,37 @@ static int must_fail(void) {
     return asked == fail_at || (asked > fail_at && atomic_load(&g_sticky));
 }
 
+/* Whether so many bytes are there. Linux promises more memory than it has, and ends the process
+ * when it cannot keep that; a large block that does not fit is refused here instead. (Limits of a
+ * cgroup are not seen.) */
+static bool is_available(size_t bytes) {
+    enum { WORTH_ASKING = 64 << 20, LINE = 128 };
+    char line[LINE];
+    unsigned long long part, kilobytes = 0;
+    FILE *file = bytes < WORTH_ASKING ? NULL : fopen("/proc/meminfo", "re");
+    if (!file)
+        return true;
+    while (fgets(line, sizeof line, file))
+        if (sscanf(line, "MemAvailable: %llu kB", &part) == 1 || /* NOLINT(cert-err34-c) */
+            sscanf(line, "SwapFree: %llu kB", &part) == 1)       /* NOLINT(cert-err34-c) */
+            kilobytes += part;
+    (void)fclose(file);
+    return kilobytes == 0 || bytes / 1024 < kilobytes;
+}
+
 void *pt_malloc(size_t bytes) {
-    return must_fail() ? NULL : malloc(bytes ? bytes : 1);
+    return must_fail() || !is_available(bytes) ? NULL : malloc(bytes ? bytes : 1);
 }
 
 void *pt_calloc(size_t count, size_t bytes_each) {
-    return must_fail() ? NULL : calloc(count ? count : 1, bytes_each ? bytes_each : 1);
+    size_t bytes;
+    if (must_fail() || __builtin_mul_overflow(count, bytes_each, &bytes) || !is_available(bytes))
+        return NULL;
+    return calloc(count ? count : 1, bytes_each ? bytes_each : 1);
 }
 
 void *pt_realloc(void *block, size_t bytes) {
-    return must_fail() ? NULL : realloc(block, bytes ? bytes : 1);
+    return must_fail() || !is_available(bytes) ? NULL : realloc(block, bytes ? bytes : 1);
 }
 
 char *pt_strndup(const char *text, size_t length) {
@@ -69,22 +89,6 @@ char *pt_format(const char *format, ...) {
         vsnprintf(text, (size_t)length + 1, format, again);
     va_end(again);
     return text;
-}
-
-/* Whether so many bytes are there. Linux promises more memory than it has, and ends the process
- * when it cannot keep that; what asks for this much is told here instead. */
-static bool is_available(size_t bytes) {
-    enum { WORTH_ASKING = 64 << 20, LINE = 128 };
-    char line[LINE];
-    unsigned long long kilobytes = ULLONG_MAX;
-    FILE *file = bytes < WORTH_ASKING ? NULL : fopen("/proc/meminfo", "re");
-    if (!file)
-        return true;
-    while (fgets(line, sizeof line, file) &&
-           sscanf(line, "MemAvailable: %llu kB", &kilobytes) != 1) /* NOLINT(cert-err34-c) */
-        continue;
-    (void)fclose(file);
-    return bytes / 1024 < kilobytes;
 }
 
 static void *allocate_aligned(size_t count, size_t bytes_each, size_t *bytes) {

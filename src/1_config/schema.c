@@ -140,7 +140,9 @@ const pt_key pt_keys[] = {
      .help = "The layer whose output the loss takes; empty: the last one."},
 
     {KEY(train, iterations), U64(1, TRILLION), .unit = "iterations", .initial = "10000",
-     .help = "How many mini-batches to train on."},
+     .length = true,
+     .help = "How many mini-batches to train on. A run that goes on (--resume) may be given "
+             "more."},
     {KEY(train, batch_size), SIZE(1, 1048576), .unit = "rows", .initial = "100",
      .help = "How many rows a mini-batch has."},
     {KEY(train, sampling), CHOICE(samplings), .initial = "random",

@@ -40,6 +40,7 @@ typedef struct pt_key {
                             the key as a comment */
     bool needed;         /* a layer must have it; it has no default */
     bool same_numbers;   /* another value gives the same numbers, to the bit */
+    bool length;         /* another value gives more of them, or fewer */
     size_t place;        /* layer keys: offset of the pt_place in pt_layer_config */
     unsigned bit;        /* layer keys: PT_LAYER_KEY_*, or 0 for type and input */
     const char *help;    /* what it means, in whole sentences */

@@ -116,7 +116,7 @@ static void number_cell(reader *in, const char *text) {
         const bool first = in->rows == 0 && in->name_count == 0;
         const char *advice = first && in->cell == 0 && strpbrk(text, ";\t")
                                  ? "; cells are separated by commas"
-                             : first && !strpbrk(text, "0123456789")
+                             : first && !strchr("+-.0123456789", *text)
                                  ? "; if this line names the columns, set [data] header = true"
                                  : "";
         snprintf(what, sizeof what, "is \"%s\", not a finite number%s", show(text, shown), advice);

@@ -6,8 +6,8 @@
 
 #include <stdatomic.h>
 
-/* One pass over the rows of a split, shared out among workers: who is done takes the next rows, since
- * the cores may not be equally fast, nor rows equally full. */
+/* One pass over the rows of a split, shared out among workers: one that is done takes the next block,
+ * since cores may not be equally fast, nor rows equally full. */
 typedef struct listing {
     pt_trainer *trainer;
     const pt_split *split;

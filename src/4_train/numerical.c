@@ -46,9 +46,23 @@ static double slope(const job *j, const replica *r, size_t index, size_t node, d
     return (above - below) / (2 * h);
 }
 
+static bool share_a_divisor(size_t a, size_t b) {
+    while (b) {
+        const size_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a > 1;
+}
+
 size_t pt_numerical_apart(const pt_param *param, size_t most) {
     const size_t count = param->rows * param->cols;
-    return most == 0 || count <= most ? 1 : ((count - 1) / most + 1) | 1;
+    if (most == 0 || count <= most)
+        return 1;
+    size_t apart = (count - 1) / most + 1;
+    while (share_a_divisor(apart, param->cols))
+        apart++;
+    return apart;
 }
 
 static void differentiate(void *context, size_t worker, size_t workers) {

@@ -22,7 +22,7 @@ pt_status pt_numerical_gradient(const pt_graph *graph, const float *params, cons
                                 size_t rows, size_t workers, size_t most, double *gradient,
                                 double *loss, pt_error *err);
 
-/* Odd, so that neighbours in a sample lie in different columns of a weight. */
+/* Prime to the number of columns, so that a sample meets all of them. */
 size_t pt_numerical_apart(const pt_param *param, size_t most);
 
 #endif

@@ -3,7 +3,7 @@
  * The rest of training sees a worker number and a barrier. The barrier is our own: OpenMP's either
  * spins for milliseconds, which is a disaster when another process holds one of the cores, or
  * sleeps at once, which costs more than a training step of a small network. Ours spins for about
- * 100 microseconds, several times what it takes to wake a thread, and then sleeps.
+ * 100 microseconds, twice what a virtual machine takes to wake a thread, and then sleeps.
  */
 #ifndef PT_TRAIN_WORKERS_H
 #define PT_TRAIN_WORKERS_H

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char FORMAT[] = "ptrain-checkpoint-2";
+static const char FORMAT[] = "ptrain-checkpoint-2", ANY_FORMAT[] = "ptrain-checkpoint-";
 static const char PREFIX[] = "checkpoint-", SUFFIX[] = ".safetensors";
 
 char *pt_checkpoint_path(const char *folder, uint64_t step) {
@@ -71,9 +71,15 @@ pt_status pt_checkpoint_write(const char *path, const pt_checkpoint *c, pt_error
 static pt_status read_metadata(const char *path, const pt_safetensors *file, pt_checkpoint *c,
                                pt_error *err) {
     const char *format = pt_safetensors_metadata(file, "format");
+    if (format && strcmp(format, FORMAT) != 0 &&
+        strncmp(format, ANY_FORMAT, strlen(ANY_FORMAT)) == 0)
+        return pt_fail(
+            err, PT_ERR_USAGE,
+            "%s: was written by another version of ptrain (%s, this one reads %s); go on "
+            "with that one, or choose another folder with --out",
+            path, format, FORMAT);
     if (!format || strcmp(format, FORMAT) != 0)
-        return pt_fail(err, PT_ERR_DATA, "%s: is no checkpoint that this version reads (%s)", path,
-                       FORMAT);
+        return pt_fail(err, PT_ERR_DATA, "%s: is no checkpoint (%s)", path, FORMAT);
     if (!file->has_checksum)
         return pt_fail(err, PT_ERR_DATA, "%s: has no checksum", path);
     for (size_t i = 0; i < FIELDS; i++) {
@@ -264,7 +270,7 @@ pt_status pt_checkpoint_newest(const char *folder,
     for (size_t i = 0; i < count && status == PT_OK && !*result; i++) {
         pt_error why;
         status = read_step(folder, steps[i], result, &why);
-        if (status == PT_ERR_MEMORY) {
+        if (status == PT_ERR_MEMORY || status == PT_ERR_USAGE) {
             status = pt_fail(err, status, "%s", why.message);
         } else if (status != PT_OK) {
             if (damaged)

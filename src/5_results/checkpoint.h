@@ -62,12 +62,14 @@ typedef struct pt_checkpoint_file {
     pt_safetensors *file;
 } pt_checkpoint_file;
 
-/* PT_ERR_DATA: damaged, hostile, of another format, or something is missing. */
+/* PT_ERR_DATA: damaged, hostile, no checkpoint, or something is missing; PT_ERR_USAGE: of another
+ * version. */
 pt_status pt_checkpoint_read(const char *path, pt_checkpoint_file **result, pt_error *err);
 void pt_checkpoint_free(pt_checkpoint_file *file); /* NULL allowed */
 
 /* Reads the newest checkpoint that is good, and tells `damaged` (NULL allowed) of each newer one
- * that is not: the message names the file. PT_OK with *result = NULL when there is none. */
+ * that is not: the message names the file. PT_OK with *result = NULL when there is none. One of
+ * another version is not passed over: PT_ERR_USAGE. */
 pt_status pt_checkpoint_newest(const char *folder,
                                void (*damaged)(void *context, const char *message), void *context,
                                pt_checkpoint_file **result, pt_error *err);

@@ -21,7 +21,7 @@ static pt_status check_same_run(const char *folder, const char *path, const pt_c
     if (status != PT_OK)
         return pt_fail(err, PT_ERR_USAGE, "%s holds a config that cannot be read (%s); %s", folder,
                        why.message, ADVICE);
-    if (resumed)
+    if (resumed && old->train.iterations < config->train.iterations)
         old->train.iterations = config->train.iterations;
     char difference[512];
     status = pt_config_same_run(old, config, difference, sizeof difference);

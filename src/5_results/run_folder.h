@@ -14,7 +14,7 @@
  * to do (--out another folder, or remove this one). A folder that holds a model.safetensors but no
  * config.ini is refused too, and so is one whose config.ini cannot be read as a config. Temporary
  * files that a killed run has left in the folder are removed. A run that goes on (`resumed`) may have
- * other train.iterations. */
+ * more train.iterations. */
 pt_status pt_run_folder_open(const char *folder, const pt_config *config, bool resumed,
                              pt_error *err);
 

@@ -210,7 +210,7 @@ static pt_status take_over(run *r, const pt_checkpoint *from, pt_error *err) {
     pt_status status = pt_config_parse(from->config, "checkpoint", NULL, 0, &config, err);
     if (status != PT_OK)
         return status;
-    config->train.iterations = r->config->train.iterations; /* which may have grown */
+    config->train.iterations = r->config->train.iterations; /* not of the checkpoint's numbers */
     status = pt_config_same_run(config, r->config, difference, sizeof difference);
     pt_config_free(config);
     if (status == PT_ERR_MEMORY)
@@ -221,7 +221,13 @@ static pt_status take_over(run *r, const pt_checkpoint *from, pt_error *err) {
             "cannot resume %s: in the checkpoint and in this config %s; restore these keys, "
             "or start anew with --out another folder",
             r->config->output.dir, difference);
-    if (from->step > r->config->train.iterations || from->last_row > from->step)
+    if (from->step > r->config->train.iterations)
+        return pt_fail(err, PT_ERR_USAGE,
+                       "cannot resume %s: train.iterations = %llu, but its newest checkpoint is of "
+                       "iteration %llu; write at least that",
+                       r->config->output.dir, (unsigned long long)r->config->train.iterations,
+                       (unsigned long long)from->step);
+    if (from->last_row > from->step)
         return pt_fail(err, PT_ERR_DATA,
                        "cannot resume %s: its checkpoint claims iteration %llu and the row of %llu",
                        r->config->output.dir, (unsigned long long)from->step,
@@ -383,9 +389,12 @@ static pt_status report_profile(const run *r, pt_error *err) {
 
 static pt_status say_what_is_kept(const run *r, pt_error *err) {
     pt_error why = *err;
-    return pt_fail(err, PT_ERR_DIVERGED, "%s; saved is the model of iteration %llu%s", why.message,
-                   (unsigned long long)pt_trainer_iteration(r->trainer),
-                   pt_trainer_iteration(r->trainer) ? ", the last that was evaluated" : "");
+    const uint64_t kept = pt_trainer_iteration(r->trainer);
+    if (kept == 0)
+        return pt_fail(err, PT_ERR_DIVERGED, "%s; saved are the initial parameters", why.message);
+    return pt_fail(err, PT_ERR_DIVERGED,
+                   "%s; saved is the model of iteration %llu, the last that was evaluated",
+                   why.message, (unsigned long long)kept);
 }
 
 pt_status pt_run(const pt_config *config, const pt_run_options *options,

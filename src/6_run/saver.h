@@ -1,6 +1,7 @@
 /* saver.h: a thread that writes checkpoints while training goes on.
  *
- * Training waits for nothing longer than a copy of the parameters and the optimizer's state. Should
+ * Training waits for nothing longer than a copy of the parameters, those kept for a run that diverges,
+ * and the optimizer's state. Should
  * a checkpoint come due while an older one still waits for the disk, the newer takes its place.
  * What could not be written is tried again with the next save and in the end; nothing newer is
  * written before it, so that no checkpoint speaks of a best.safetensors that is not on the disk.

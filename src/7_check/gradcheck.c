@@ -132,10 +132,11 @@ static double bound_of(const pt_trainer *t, size_t p, const norms *n, double len
            (input * (own->slope + own->slope_error) + input_error * own->slope);
 }
 
-/* Elements of each tensor that are differentiated: each costs two forward passes of doubles. */
+/* Elements of each tensor that are differentiated: each costs two forward passes of doubles, or more
+ * beside a kink. */
 static size_t most_elements(const pt_trainer *t) {
     const double budget = 3e11; /* FLOP: half a minute of one core */
-    const double each = 2 * (double)t->batch.rows * pt_graph_flops_training(t->graph) / 3 + 1;
+    const double each = 2 * (double)t->batch.rows * pt_graph_flops_forward(t->graph) + 1;
     return 1 + (size_t)(budget / each / (double)(t->graph->param_count + 1));
 }
 

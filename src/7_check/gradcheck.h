@@ -33,8 +33,8 @@ typedef struct pt_gradcheck_row {
 
 /* Checks the config's graph on its first mini-batch, at its initial parameters, with the config's
  * instruction set or, with auto, all that this machine has. Calls `report` per tensor and
- * instruction set. Of large networks evenly spread elements are checked, so that it takes
- * half a minute at most. PT_ERR_CHECK when any tensor is out of bound. */
+ * instruction set. Of large networks evenly spread elements are checked, which takes
+ * about half a minute of one core. PT_ERR_CHECK when any tensor is out of bound. */
 pt_status pt_gradcheck(const pt_config *config, const pt_dataset *dataset,
                        void (*report)(void *context, const pt_gradcheck_row *row), void *context,
                        pt_error *err);

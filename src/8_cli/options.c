@@ -67,7 +67,10 @@ static pt_status add_number(pt_options *o, bool rounds, const char *text, pt_err
     return PT_OK;
 }
 
-enum { LONG_ONLY = 256 }; /* no letter has this number */
+enum {
+    LONG_ONLY = 256,  /* no letter has this number */
+    TAKERS_SIZE = 80, /* of the names of all commands */
+};
 
 static const struct option option_table[] = {
     [PT_OPTION_THREADS] = {"threads", required_argument, NULL, 't'},
@@ -154,17 +157,39 @@ static pt_status parse_options(int argc, char **argv, pt_options *o, pt_error *e
     return status;
 }
 
+/* "train, scale": the commands that take an option. */
+static const char *takers(pt_option option, char text[TAKERS_SIZE]) {
+    size_t length = 0;
+    text[0] = '\0';
+    for (size_t c = 0; pt_commands[c].name && length < TAKERS_SIZE; c++)
+        if (pt_commands[c].options & 1u << option)
+            length += (size_t)snprintf(text + length, TAKERS_SIZE - length, "%s%s",
+                                       length ? ", " : "", pt_commands[c].name);
+    return text;
+}
+
 /* Refuses what would do nothing. */
 static pt_status check_given(const pt_options *o, pt_error *err) {
-    for (unsigned i = 0; option_table[i].name; i++) {
-        if (!(o->given & ~o->command->options & 1u << i))
-            continue;
-        for (size_t c = 0; pt_commands[c].name; c++)
-            if (pt_commands[c].options & 1u << i)
-                return pt_fail(err, PT_ERR_USAGE,
-                               "--%s does nothing with %s, but with %s; see ptrain --help",
-                               option_table[i].name, o->command->name, pt_commands[c].name);
-    }
+    char text[TAKERS_SIZE];
+    for (unsigned i = 0; option_table[i].name; i++)
+        if (o->given & ~o->command->options & 1u << i)
+            return pt_fail(err, PT_ERR_USAGE, "--%s does nothing with %s, only with %s",
+                           option_table[i].name, o->command->name, takers((pt_option)i, text));
+    return PT_OK;
+}
+
+/* PTRAIN_ISA, in front of what the command line says. */
+static pt_status heed_environment(pt_options *o, pt_error *err) {
+    const char *isa = getenv("PTRAIN_ISA");
+    const unsigned bit = 1u << PT_OPTION_ISA;
+    if (!isa || !*isa || o->given & bit || !(o->command->options & bit))
+        return PT_OK;
+    const pt_status status = add_isa(o, "PTRAIN_ISA", isa, err);
+    if (status != PT_OK)
+        return status;
+    const char *first = o->override[o->override_count - 1];
+    memmove(&o->override[1], &o->override[0], (o->override_count - 1) * sizeof *o->override);
+    o->override[0] = first;
     return PT_OK;
 }
 
@@ -191,13 +216,7 @@ static void drop_threads(pt_options *o) {
 
 pt_status pt_options_parse(int argc, char **argv, pt_options *o, pt_error *err) {
     *o = (pt_options){.command = &pt_commands[0]};
-    /* The environment speaks first, so that --isa wins over it. */
-    const char *isa = getenv("PTRAIN_ISA");
-    pt_status status = PT_OK;
-    if (isa && *isa)
-        status = add_isa(o, "PTRAIN_ISA", isa, err);
-    if (status == PT_OK)
-        status = parse_options(argc, argv, o, err);
+    pt_status status = parse_options(argc, argv, o, err);
     if (status != PT_OK || o->help || o->version)
         return status;
 
@@ -208,7 +227,7 @@ pt_status pt_options_parse(int argc, char **argv, pt_options *o, pt_error *err) 
             at++;
             break;
         }
-    if ((status = check_given(o, err)) != PT_OK)
+    if ((status = check_given(o, err)) != PT_OK || (status = heed_environment(o, err)) != PT_OK)
         return status;
     if (o->command->run == pt_scale_command)
         drop_threads(o);
@@ -239,6 +258,24 @@ void pt_options_destroy(pt_options *o) {
         pt_free(o->owned[i]);
 }
 
+static const struct {
+    const char *form, *meaning;
+} option_help[] = {
+    [PT_OPTION_THREADS] = {"-t, --threads N|auto", "worker threads; scale: a list, as 1,2,4"},
+    [PT_OPTION_ISA] = {"    --isa NAME", "auto, scalar, avx2, avx512; or PTRAIN_ISA"},
+    [PT_OPTION_SET] = {"-s, --set SECTION.KEY=VAL", "overrides a key"},
+    [PT_OPTION_OUT] = {"-o, --out DIR", "the run's folder; scale: the report's"},
+    [PT_OPTION_QUIET] = {"-q, --quiet", "errors and warnings only"},
+    [PT_OPTION_RESUME] = {"    --resume", "goes on from the newest checkpoint"},
+    [PT_OPTION_PRINT_CONFIG] = {"    --print-config", "prints every key with its value"},
+    [PT_OPTION_VALUES] = {"    --values", "the first mini-batch's values and gradients"},
+    [PT_OPTION_PROFILE] = {"    --profile", "time by phase, layer and thread"},
+    [PT_OPTION_ROUNDS] = {"    --rounds N", "how often each row is measured (5)"},
+    [PT_OPTION_SECONDS] = {"    --seconds S", "how long each row is trained in all (1)"},
+    [PT_OPTION_HELP] = {"-h, --help", "this text"},
+    [PT_OPTION_VERSION] = {"-V, --version", "the version"},
+};
+
 void pt_print_help(void) {
     printf("ptrain trains neural networks on CPUs, from an INI file.\n\n"
            "Usage: ptrain [COMMAND] CONFIG [OPTION]...\n\n"
@@ -246,22 +283,14 @@ void pt_print_help(void) {
     for (size_t i = 0; pt_commands[i].name; i++)
         printf("  %-10s %-8s %s\n", pt_commands[i].name, pt_commands[i].arguments,
                pt_commands[i].summary);
-    printf("\nOptions:\n"
-           "  -t, --threads N|auto       worker threads (auto: the cores this process may use);\n"
-           "                             scale: those to compare, as 1,2,4\n"
-           "      --isa NAME             auto, scalar, avx2 or avx512 (also: PTRAIN_ISA)\n"
-           "  -s, --set SECTION.KEY=VAL  overrides a key of the config; may be repeated\n"
-           "  -o, --out DIR              the run's folder instead of [output] dir; scale: the\n"
-           "                             report's instead of build/scaling\n"
-           "      --resume               goes on from the newest checkpoint in the run's folder\n"
-           "      --profile              train: where the time went, by phase, layer and thread\n"
-           "      --rounds N             scale: how often each row is measured (default 5)\n"
-           "      --seconds S            scale: how long each row is trained, all rounds (1)\n"
-           "  -q, --quiet                no table, no progress bar\n"
-           "      --print-config         prints every key with its value and exits\n"
-           "      --values               graph: with values and gradients of the first mini-batch\n"
-           "  -h, --help                 this text\n"
-           "  -V, --version              the version\n\n"
+    printf("\nOptions, and the commands that take them:\n");
+    for (int i = 0; option_table[i].name; i++) {
+        char text[TAKERS_SIZE];
+        const char *commands = takers((pt_option)i, text);
+        printf("  %-27s%s%s%s%s\n", option_help[i].form, option_help[i].meaning,
+               *commands ? " (" : "", commands, *commands ? ")" : "");
+    }
+    printf("\n"
            "Threads, instruction set and schedule never change a bit of the result.\n"
            "Exit status: 0 success, 1 run-time failure, 2 usage or config; 130, 143 and 129 after\n"
            "Ctrl-C, SIGTERM and SIGHUP, the work so far saved.\n");

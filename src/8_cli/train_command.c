@@ -59,7 +59,8 @@ static void print_resumption(const pt_options *options, const char *message) {
         fputs(" --set ", stderr);
         print_word(options->override[i]);
     }
-    fputs(" --resume\n", stderr);
+    fprintf(stderr, "%s%s --resume\n", options->profile ? " --profile" : "",
+            options->quiet ? " --quiet" : "");
 }
 
 /* A loss in few characters, whatever its size. */

@@ -37,10 +37,10 @@ const char *interrupt(bench *b, long i) {
         char path[LAB_PATH + 64], advice[LAB_PATH + 64];
         snprintf(path, sizeof path, "%s/checkpoint-%010llu.safetensors", b->folder,
                  (unsigned long long)step);
-        snprintf(advice, sizeof advice, "ptrain %s --resume", g_moments.config);
+        snprintf(advice, sizeof advice, "; go on with: ptrain %s --set ", g_moments.config);
         if (step > 0 && access(path, F_OK) != 0)
             return lab_because("the last iteration was not saved", &o);
-        if (!strstr(o.err, advice))
+        if (!strstr(o.err, advice) || !strstr(o.err, " --resume\n"))
             return lab_because("does not say how to go on", &o);
     }
     return lab_finish(b, &g_moments, true);
@@ -178,7 +178,7 @@ const char *flip_bits(bench *b, long i) {
 /* ---- what may differ between two halves of a run, and what not ---- */
 
 static const char *const changing[] = {
-    "train.seed=8",          "train.iterations=126",         "train.batch_size=13",
+    "train.seed=8",          "train.iterations=99",          "train.batch_size=13",
     "train.sampling=random", "train.evaluate_every=31",      "train.evaluate_rows=50",
     "train.evaluate=false",  "optimizer.type=sgd",           "optimizer.learning_rate=0.011",
     "optimizer.beta1=0.8",   "optimizer.epsilon=1e-7",       "parallel.shards=3",

@@ -150,6 +150,9 @@ static _Noreturn void become_ptrain(const bench *b, const start *s, const char *
     if (null < 0 || err < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(err, 2) < 0)
         _exit(126);
     unsetenv("PTRAIN_ISA");
+    signal(SIGINT, SIG_DFL); /* ptrain leaves alone what is ignored, by nohup or a shell's & */
+    signal(SIGHUP, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
     if (s->fault) {
         setenv("PT_FAULT", s->fault, 1);
         setenv("PT_FAULT_FOLDER", b->folder, 1);
