@@ -2,8 +2,8 @@
  *
  * Two batches take turns. Where every core computes, no loader runs and the workers fetch their own
  * rows; the bits are the same either way. Workers only read and write two counters: no lock, and
- * a system call (sched_yield) only after spinning. One consumer group: pt_loader_wait may be called by every worker, pt_loader_release
- * by one, after all are done with the batch.
+ * a system call (sched_yield) only after spinning. One consumer group: pt_loader_wait may be called
+ * by every worker, pt_loader_release by one, after all are done with the batch.
  */
 #ifndef PT_DATA_LOADER_H
 #define PT_DATA_LOADER_H

@@ -75,9 +75,9 @@ static pt_status read_metadata(const char *path, const pt_safetensors *file, pt_
         strncmp(format, ANY_FORMAT, strlen(ANY_FORMAT)) == 0)
         return pt_fail(
             err, PT_ERR_USAGE,
-            "%s: was written by another version of ptrain (%s, this one reads %s); go on "
-            "with that one, or choose another folder with --out",
-            path, format, FORMAT);
+            "%s: was written by another version of ptrain (this one reads %s); go on with "
+            "that one, or choose another folder with --out",
+            path, FORMAT);
     if (!format || strcmp(format, FORMAT) != 0)
         return pt_fail(err, PT_ERR_DATA, "%s: is no checkpoint (%s)", path, FORMAT);
     if (!file->has_checksum)

@@ -3,8 +3,9 @@
  * A checkpoint is a safetensors file (with its checksum) `checkpoint-SSSSSSSSSS.safetensors` in the
  * run's folder, S being the step; `best.safetensors` has the same form. Tensors are named
  * `param.NAME`, `kept.NAME` (the parameters of step `last_row`, which a run that diverges falls back
- * to) and `state.STATE.NAME` (STATE: the optimizer's name for it). `__metadata__` holds the rest: whole numbers as decimals, reals as the 16 hexadecimal digits of their bits, so that
- * nothing is rounded; the config as its text. No clock, no machine: equal training, equal bytes.
+ * to) and `state.STATE.NAME` (STATE: the optimizer's name for it). `__metadata__` holds the rest:
+ * whole numbers as decimals, reals as the 16 hexadecimal digits of their bits, so that nothing is
+ * rounded; the config as its text. No clock, no machine: equal training, equal bytes.
  *
  * Sampling needs no position of its own: rows are drawn at Philox addresses made of seed and step.
  *

@@ -1,10 +1,10 @@
 /* saver.h: a thread that writes checkpoints while training goes on.
  *
- * Training waits for nothing longer than a copy of the parameters, those kept for a run that diverges,
- * and the optimizer's state. Should
- * a checkpoint come due while an older one still waits for the disk, the newer takes its place.
- * What could not be written is tried again with the next save and in the end; nothing newer is
- * written before it, so that no checkpoint speaks of a best.safetensors that is not on the disk.
+ * Training waits for nothing longer than a copy of the parameters, those kept for a run that
+ * diverges, and the optimizer's state. Should a checkpoint come due while an older one still waits
+ * for the disk, the newer takes its place. What could not be written is tried again with the next
+ * save and in the end; nothing newer is written before it, so that no checkpoint speaks of a
+ * best.safetensors that is not on the disk.
  */
 #ifndef PT_RUN_SAVER_H
 #define PT_RUN_SAVER_H
@@ -32,8 +32,8 @@ pt_status pt_saver_wait(pt_saver *saver, pt_error *err);
 pt_status pt_saver_failure(pt_saver *saver, pt_error *err);
 void pt_saver_stop(pt_saver *saver); /* writes what is pending, joins, frees; NULL allowed */
 
-/* Puts the parameters, those kept, and the optimizer state of a checkpoint into a trainer of the same config.
- * PT_ERR_DATA when tensors are missing or have other shapes; nothing has changed then. */
+/* Puts the parameters, those kept, and the optimizer state of a checkpoint into a trainer of the same
+ * config. PT_ERR_DATA when tensors are missing or have other shapes; nothing has changed then. */
 pt_status pt_restore_checkpoint(pt_trainer *trainer, const pt_checkpoint *checkpoint,
                                 const char *name, pt_error *err);
 

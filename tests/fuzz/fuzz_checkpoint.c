@@ -79,7 +79,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (status == PT_OK)
         take(&file->checkpoint);
     else
-        PROMISE(status == PT_ERR_DATA && err.message[0] && !strchr(err.message, '\n'));
+        PROMISE((status == PT_ERR_DATA || status == PT_ERR_USAGE) && err.message[0] &&
+                !strchr(err.message, '\n'));
     pt_checkpoint_free(file);
     return 0;
 }
