@@ -57,10 +57,10 @@ for optimizer in sgd momentum adam; do
         --set optimizer.type=$optimizer --set train.iterations=30
 done
 check "verify mean_squared_error" verify configs/mnist.ini --set loss.type=mean_squared_error \
-    --set train.iterations=20
+    --set train.iterations=20 --set data.limit=3000
 check "verify the shop graph" verify configs/apple.ini
 check "verify denormals at the start" verify configs/mnist.ini --set train.iterations=20 \
-    --set 'layer.fc1.init=constant(1e-40)'
+    --set data.limit=3000 --set 'layer.fc1.init=constant(1e-40)'
 check "verify denormals" verify configs/denormals.ini --set train.iterations=30
 
 echo "$passed passed, $failed failed"
