@@ -50,19 +50,23 @@ static bool is_available(size_t bytes) {
     return kilobytes == 0 || bytes / 1024 < kilobytes;
 }
 
+static bool is_refused(size_t bytes) {
+    return must_fail() || !is_available(bytes);
+}
+
 void *pt_malloc(size_t bytes) {
-    return must_fail() || !is_available(bytes) ? NULL : malloc(bytes ? bytes : 1);
+    return is_refused(bytes) ? NULL : malloc(bytes ? bytes : 1);
 }
 
 void *pt_calloc(size_t count, size_t bytes_each) {
     size_t bytes;
-    if (must_fail() || __builtin_mul_overflow(count, bytes_each, &bytes) || !is_available(bytes))
+    if (__builtin_mul_overflow(count, bytes_each, &bytes) || is_refused(bytes))
         return NULL;
     return calloc(count ? count : 1, bytes_each ? bytes_each : 1);
 }
 
 void *pt_realloc(void *block, size_t bytes) {
-    return must_fail() || !is_available(bytes) ? NULL : realloc(block, bytes ? bytes : 1);
+    return is_refused(bytes) ? NULL : realloc(block, bytes ? bytes : 1);
 }
 
 char *pt_strndup(const char *text, size_t length) {
@@ -101,7 +105,7 @@ static void *allocate_aligned(size_t count, size_t bytes_each, size_t *bytes) {
     *bytes = (*bytes + alignment - 1) / alignment * alignment;
     if (*bytes == 0)
         *bytes = alignment;
-    if (must_fail() || !is_available(*bytes))
+    if (is_refused(*bytes))
         return NULL;
     void *block = aligned_alloc(alignment, *bytes);
     if (block && alignment == HUGE_PAGE)

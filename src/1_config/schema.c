@@ -101,7 +101,7 @@ const pt_key pt_keys[] = {
      .help = "Turns the bytes 0 to 255 of images into 0 to 1."},
     {KEY(data, flatten), BOOL, .initial = "true",
      .help = "Makes each image one vector (784 numbers for 28 x 28); false keeps its dimensions."},
-    {KEY(data, classes), SIZE(0, 1000000), .unit = "classes", .initial = "0",
+    {KEY(data, classes), SIZE(0, PT_MAX_CLASSES), .unit = "classes", .initial = "0",
      .help = "How many classes the labels count; 0: one more than the largest training label."},
     {KEY(data, limit), SIZE(0, TRILLION), .unit = "rows", .initial = "0",
      .help = "Uses at most this many rows of the training data and of the test data, from their "
@@ -183,8 +183,7 @@ const pt_key pt_keys[] = {
      .help = "Into how many parts a mini-batch is cut; their gradients are summed in a fixed tree. "
              "CHANGES THE ROUNDING OF THESE SUMS AND SO THE NUMBERS of a run, slightly, unlike "
              "threads, isa, schedule and loader, which never change a bit."},
-    {KEY(parallel, isa), NO_NUMBERS, .kind = PT_KEY_CHOICE, .choices = pt_isa_names,
-     .choice_count = PT_ISA_COUNT, .initial = "auto",
+    {KEY(parallel, isa), NO_NUMBERS, CHOICE(pt_isa_names), .initial = "auto",
      .help =
          "The instruction set of the kernels; auto: the widest this processor has. Never changes "
          "the numbers."},

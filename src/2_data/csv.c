@@ -45,7 +45,7 @@ typedef struct reader {
     pt_error *err;
 } reader;
 
-enum { SHOWN_CELL = 40, MAX_CLASSES = 1000000 /* as [data] classes */ };
+enum { SHOWN_CELL = 40 };
 
 /* A cell for a message: short, and without control characters. */
 static const char *show(const char *cell, char shown[SHOWN_CELL + 4]) {
@@ -145,11 +145,11 @@ static void on_cell(void *text, size_t size, void *context) {
 static void take_label(reader *in, double value, bool keep) {
     char number[32], what[160];
     const size_t column = in->width - 1;
-    if (value != floor(value) || value < 0 || value >= MAX_CLASSES) {
+    if (value != floor(value) || value < 0 || value >= PT_MAX_CLASSES) {
         snprintf(what, sizeof what,
                  "is %s; the last column must be a class, a whole number from 0 to %d "
                  "(or set [data] target = values)",
-                 pt_print_double(value, number), MAX_CLASSES - 1);
+                 pt_print_double(value, number), PT_MAX_CLASSES - 1);
         fail_cell(in, column, what);
         return;
     }
@@ -276,9 +276,8 @@ static pt_status parse_lines(reader *in, struct csv_parser *parser, const char *
         in->row_ended = false;
         if (memchr(text + at, '\0', length))
             return pt_fail(in->err, PT_ERR_DATA,
-                           "%s:%zu: holds a NUL byte, so this is no CSV text (compressed: unpack "
-                           "it; UTF-16: save "
-                           "it as UTF-8)",
+                           "%s:%zu: holds a NUL byte, so this is no CSV text (compressed: "
+                           "unpack it; UTF-16: save it as UTF-8)",
                            in->path, in->line);
         const size_t eaten = csv_parse(parser, text + at, length, on_cell, on_row, in);
         if (in->status != PT_OK)

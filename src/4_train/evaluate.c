@@ -21,10 +21,8 @@ static void evaluate(void *context, size_t worker, size_t workers) {
     const unsigned previous = pt_float_environment_enter();
     (void)workers;
     self->correct = 0;
-    const size_t most = self->tape.rows;
-    for (size_t row;
-         (row = atomic_fetch_add_explicit(&e->next, most, memory_order_relaxed)) < e->rows;) {
-        const size_t count = e->rows - row < most ? e->rows - row : most;
+    for (size_t row, end; pt_take_block(&e->next, self->tape.rows, e->rows, &row, &end);) {
+        const size_t count = end - row;
         pt_batch_fill_from(&self->batch, t->dataset, e->split, t->kernels, row, count);
         pt_tape_read_batch(&self->tape, &self->batch);
         pt_graph_forward(graph, t->kernels, t->params, &self->tape, 0, count, self->scratch);

@@ -12,19 +12,16 @@ typedef struct listing {
     pt_trainer *trainer;
     const pt_split *split;
     pt_sparse_lists *lists;
-    _Atomic size_t next; /* row that nobody has taken */
+    atomic_size_t next; /* row that nobody has taken yet */
     void (*pass)(pt_sparse_lists *lists, const pt_dataset *dataset, const pt_split *split,
                  const pt_kernels *kernels, size_t begin, size_t end);
 } listing;
 
 static void list_rows(void *context, size_t worker, size_t workers) {
     listing *l = context;
-    const size_t rows = l->split->rows;
     (void)worker, (void)workers;
-    for (size_t begin; (begin = atomic_fetch_add(&l->next, PT_SPARSE_BLOCK)) < rows;) {
-        const size_t end = rows - begin < PT_SPARSE_BLOCK ? rows : begin + PT_SPARSE_BLOCK;
+    for (size_t begin, end; pt_take_block(&l->next, PT_SPARSE_BLOCK, l->split->rows, &begin, &end);)
         l->pass(l->lists, l->trainer->dataset, l->split, l->trainer->kernels, begin, end);
-    }
 }
 
 /* Counts the nonzero features of some rows, by input. */

@@ -9,6 +9,7 @@
 #define PT_TRAIN_WORKERS_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,17 @@
  * smaller in every call. */
 void pt_workers_run(size_t workers, void (*work)(void *context, size_t worker, size_t workers),
                     void *context);
+
+/* Shares out 0 .. total-1 among workers that may be unequally fast: who is free takes the next `block`
+ * of them, [*begin, *end). `next` starts at 0. False: none is left. */
+static inline bool pt_take_block(atomic_size_t *next, size_t block, size_t total, size_t *begin,
+                                 size_t *end) {
+    *begin = atomic_fetch_add_explicit(next, block, memory_order_relaxed);
+    if (*begin >= total)
+        return false;
+    *end = total - *begin < block ? total : *begin + block;
+    return true;
+}
 
 /* A count that only grows, by one worker at a time, and that others wait for. */
 typedef struct pt_progress {

@@ -34,7 +34,7 @@ int pt_graph_command(const pt_options *options) {
     pt_status status = pt_load_config(options, NULL, 0, &config, &err);
     if (status == PT_OK)
         status = pt_dataset_load(config, &dataset, &err);
-    if (status == PT_OK && options->values) {
+    if (status == PT_OK && pt_is_given(options, PT_OPTION_VALUES)) {
         status = write_values(config, dataset, &err);
     } else if (status == PT_OK) {
         status = pt_graph_build(config, dataset, &graph, &err);

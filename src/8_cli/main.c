@@ -41,9 +41,9 @@ int main(int argc, char **argv) {
     int status = 0;
     if (pt_options_parse(argc, argv, &options, &err) != PT_OK)
         status = pt_report(&err);
-    else if (options.help)
+    else if (pt_is_given(&options, PT_OPTION_HELP))
         pt_print_help();
-    else if (options.version)
+    else if (pt_is_given(&options, PT_OPTION_VERSION))
         printf("ptrain %s\n", PTRAIN_VERSION);
     else
         status = options.command->run(&options);

@@ -89,10 +89,10 @@ static const struct option option_table[] = {
     [PT_OPTION_VERSION] = {"version", no_argument, NULL, 'V'},
     {0}};
 
-/* Of what getopt_long returns; PT_OPTION_VERSION + 1 where it is none of ours. */
-static pt_option option_of(int returned) {
+/* The one for which getopt_long has returned `val`. */
+static pt_option option_of(int val) {
     int option = 0;
-    while (option_table[option].name && option_table[option].val != returned)
+    while (option_table[option].name && option_table[option].val != val)
         option++;
     return (pt_option)option;
 }
@@ -110,32 +110,12 @@ static pt_status take_option(pt_options *o, pt_option option, pt_error *err) {
         return add_short(o, "output.dir", optarg, err);
     case PT_OPTION_SET:
         return add_override(o, optarg, err);
-    case PT_OPTION_QUIET:
-        o->quiet = true;
-        return PT_OK;
-    case PT_OPTION_RESUME:
-        o->resume = true;
-        return PT_OK;
-    case PT_OPTION_PRINT_CONFIG:
-        o->print_config = true;
-        return PT_OK;
-    case PT_OPTION_VALUES:
-        o->values = true;
-        return PT_OK;
-    case PT_OPTION_PROFILE:
-        o->profile = true;
-        return PT_OK;
     case PT_OPTION_ROUNDS:
     case PT_OPTION_SECONDS:
         return add_number(o, option == PT_OPTION_ROUNDS, optarg, err);
-    case PT_OPTION_HELP:
-        o->help = true;
-        return PT_OK;
-    case PT_OPTION_VERSION:
-        o->version = true;
+    default: /* that it is given says all */
         return PT_OK;
     }
-    return PT_OK;
 }
 
 static pt_status parse_options(int argc, char **argv, pt_options *o, pt_error *err) {
@@ -157,12 +137,16 @@ static pt_status parse_options(int argc, char **argv, pt_options *o, pt_error *e
     return status;
 }
 
+static bool takes(const pt_command *command, pt_option option) {
+    return command->options >> option & 1;
+}
+
 /* "train, scale": the commands that take an option. */
 static const char *takers(pt_option option, char text[TAKERS_SIZE]) {
     size_t length = 0;
     text[0] = '\0';
     for (size_t c = 0; pt_commands[c].name && length < TAKERS_SIZE; c++)
-        if (pt_commands[c].options & 1u << option)
+        if (takes(&pt_commands[c], option))
             length += (size_t)snprintf(text + length, TAKERS_SIZE - length, "%s%s",
                                        length ? ", " : "", pt_commands[c].name);
     return text;
@@ -171,8 +155,8 @@ static const char *takers(pt_option option, char text[TAKERS_SIZE]) {
 /* Refuses what would do nothing. */
 static pt_status check_given(const pt_options *o, pt_error *err) {
     char text[TAKERS_SIZE];
-    for (unsigned i = 0; option_table[i].name; i++)
-        if (o->given & ~o->command->options & 1u << i)
+    for (int i = 0; option_table[i].name; i++)
+        if (pt_is_given(o, (pt_option)i) && !takes(o->command, (pt_option)i))
             return pt_fail(err, PT_ERR_USAGE, "--%s does nothing with %s, only with %s",
                            option_table[i].name, o->command->name, takers((pt_option)i, text));
     return PT_OK;
@@ -181,8 +165,7 @@ static pt_status check_given(const pt_options *o, pt_error *err) {
 /* PTRAIN_ISA, in front of what the command line says. */
 static pt_status heed_environment(pt_options *o, pt_error *err) {
     const char *isa = getenv("PTRAIN_ISA");
-    const unsigned bit = 1u << PT_OPTION_ISA;
-    if (!isa || !*isa || o->given & bit || !(o->command->options & bit))
+    if (!isa || !*isa || pt_is_given(o, PT_OPTION_ISA) || !takes(o->command, PT_OPTION_ISA))
         return PT_OK;
     const pt_status status = add_isa(o, "PTRAIN_ISA", isa, err);
     if (status != PT_OK)
@@ -217,7 +200,7 @@ static void drop_threads(pt_options *o) {
 pt_status pt_options_parse(int argc, char **argv, pt_options *o, pt_error *err) {
     *o = (pt_options){.command = &pt_commands[0]};
     pt_status status = parse_options(argc, argv, o, err);
-    if (status != PT_OK || o->help || o->version)
+    if (status != PT_OK || pt_is_given(o, PT_OPTION_HELP) || pt_is_given(o, PT_OPTION_VERSION))
         return status;
 
     int at = optind;

@@ -40,11 +40,8 @@ typedef struct pt_options {
     unsigned given;      /* bit set of pt_option */
     const char *threads; /* --threads as given, or NULL: for scale a list, else also an override */
     const char *out;     /* --out, which is also an override of output.dir */
-    bool quiet, resume, print_config, help, version;
-    bool values;    /* graph --values */
-    bool profile;   /* train --profile */
-    size_t rounds;  /* scale --rounds; 0: not given */
-    double seconds; /* scale --seconds; 0: not given */
+    size_t rounds;       /* scale --rounds; 0: not given */
+    double seconds;      /* scale --seconds; 0: not given */
 } pt_options;
 
 /* A subcommand: one line in the table of main.c. Returns the process's exit status. */
@@ -55,6 +52,10 @@ typedef struct pt_command {
 } pt_command;
 
 extern const pt_command pt_commands[]; /* ends with a NULL name; the first is the default */
+
+static inline bool pt_is_given(const pt_options *options, pt_option option) {
+    return options->given >> option & 1;
+}
 
 pt_status pt_options_parse(int argc, char **argv, pt_options *options, pt_error *err);
 void pt_options_destroy(pt_options *options);

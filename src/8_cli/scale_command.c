@@ -147,10 +147,11 @@ int pt_scale_command(const pt_options *options) {
     pt_config *config = NULL;
     pt_dataset *dataset = NULL;
     pt_scale_result result = {0};
-    pt_scale_options scale = {.rounds = options->rounds,
-                              .seconds = options->seconds,
-                              .progress =
-                                  !options->quiet && pt_progress_bar_possible() ? progress : NULL};
+    pt_scale_options scale = {
+        .rounds = options->rounds,
+        .seconds = options->seconds,
+        .progress =
+            !pt_is_given(options, PT_OPTION_QUIET) && pt_progress_bar_possible() ? progress : NULL};
     pt_status status = options->threads ? parse_list(options->threads, &scale, &err) : PT_OK;
     if (status == PT_OK)
         status = pt_load_config(options, NULL, 0, &config, &err);

@@ -59,8 +59,8 @@ static void print_resumption(const pt_options *options, const char *message) {
         fputs(" --set ", stderr);
         print_word(options->override[i]);
     }
-    fprintf(stderr, "%s%s --resume\n", options->profile ? " --profile" : "",
-            options->quiet ? " --quiet" : "");
+    fprintf(stderr, "%s%s --resume\n", pt_is_given(options, PT_OPTION_PROFILE) ? " --profile" : "",
+            pt_is_given(options, PT_OPTION_QUIET) ? " --quiet" : "");
 }
 
 /* A loss in few characters, whatever its size. */
@@ -154,7 +154,7 @@ int pt_train_command(const pt_options *options) {
     pt_config *config;
     if (pt_load_config(options, NULL, 0, &config, &err) != PT_OK)
         return pt_report(&err);
-    if (options->print_config) {
+    if (pt_is_given(options, PT_OPTION_PRINT_CONFIG)) {
         int status = pt_config_write(config, stdout, &err) == PT_OK ? 0 : pt_report(&err);
         pt_config_free(config);
         return status;
@@ -166,8 +166,9 @@ int pt_train_command(const pt_options *options) {
     /* A reader of the table that goes away (`| head`) must not end the training. */
     sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
 
-    screen s = {.config = config, .quiet = options->quiet};
-    const pt_run_options run_options = {.resume = options->resume, .profile = options->profile};
+    screen s = {.config = config, .quiet = pt_is_given(options, PT_OPTION_QUIET)};
+    const pt_run_options run_options = {.resume = pt_is_given(options, PT_OPTION_RESUME),
+                                        .profile = pt_is_given(options, PT_OPTION_PROFILE)};
     const pt_run_listener listener = {.context = &s,
                                       .started = started,
                                       .evaluated = evaluated,
