@@ -41,9 +41,9 @@ static inline size_t append_nonzero(vec x, size_t offset, size_t step, float *va
  * longer, even if not all of L1 is there for them. A block of columns is a mini-batch of 128. */
 static const pt_skip_blocking FLOAT_ROWS = {.vectors = 12, .bytes = 24 << 10},
                               BYTE_ROWS = {.vectors = 8, .bytes = 48 << 10},
-                              COLUMNS = {.vectors = 8, .bytes = 32 << 10};
+                              COLUMNS = {.vectors = 12, .bytes = 24 << 10};
 #define ROWS_WIDTHS(X)    X(7) X(8) X(9) X(10) X(11) X(12)
-#define COLUMNS_WIDTHS(X) X(6) X(7) X(8)
+#define COLUMNS_WIDTHS(X) X(7) X(8) X(9) X(10) X(11) X(12)
 
 #include "simd/gemm_skip_body.h"
 

@@ -137,6 +137,13 @@ static void plan_uneven(shard_plan *plan, size_t count, size_t first, size_t row
     }
 }
 
+/* Even, but each shard is added to the sum of those before it: no balanced tree. */
+static void plan_chain(shard_plan *plan, size_t count, size_t first, size_t rows) {
+    plan_even(plan, count, first, rows);
+    for (size_t s = 0; s < count; s++)
+        plan->merges[s] = s > 0;
+}
+
 /* --- one case: shape and circumstances --- */
 
 typedef struct gemm_case {
@@ -531,20 +538,24 @@ TEST(gemm, zeros_are_skipped) {
 }
 
 /* The same of the gradient: shards that end within a block of rows, at its end and beyond it, so many
- * that blocks hold as many as they can, some without rows; several blocks of columns of A. */
+ * that blocks hold as many as they can, some without rows; blocks that are whole subtrees of shards, and
+ * blocks that would be were the tree balanced; several blocks of columns of A. */
 TEST(gemm, zeros_of_the_gradient_are_skipped) {
     unsigned previous = enter();
     static const struct {
         size_t m, n, k, shards;
     } shapes[] = {{64, 192, 32, 1},    {65, 193, 33, 2},   {100, 200, 100, 4}, {77, 303, 128, 4},
                   {300, 200, 128, 3},  {64, 390, 257, 1},  {70, 200, 600, 2},  {64, 193, 700, 40},
-                  {80, 260, 1024, 64}, {257, 260, 128, 4}, {64, 192, 1040, 4}};
+                  {80, 260, 1024, 64}, {257, 260, 128, 4}, {64, 192, 1040, 4}, {90, 200, 128, 8},
+                  {65, 400, 256, 16},  {66, 210, 640, 20}, {64, 250, 250, 6},  {64, 192, 1023, 31},
+                  {64, 384, 1008, 63}, {64, 384, 64, 2}};
+    void (*const plans[])(shard_plan *, size_t, size_t, size_t) = {plan_even, plan_uneven,
+                                                                   plan_chain};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         for (size_t zeros = 4 + i % 2; zeros <= 8; zeros += 3) {
-            for (int even = 0; even < 2; even++) {
+            for (size_t p = 0; p < sizeof plans / sizeof *plans; p++) {
                 shard_plan plan;
-                (even ? plan_even : plan_uneven)(&plan, shapes[i].shards, random_below(3),
-                                                 shapes[i].k);
+                plans[p](&plan, shapes[i].shards, random_below(3), shapes[i].k);
                 gemm_case g = {.form = PT_GEMM_TN,
                                .m = shapes[i].m,
                                .n = shapes[i].n,
@@ -553,7 +564,7 @@ TEST(gemm, zeros_of_the_gradient_are_skipped) {
                                .misalignment = random_below(16),
                                .zeros = zeros,
                                .shards = &plan.shards,
-                               .descend = (zeros + (size_t)even) % 2,
+                               .descend = (zeros + p) % 2,
                                .random_strides = i % 3 == 0};
                 check_case(&g);
             }
