@@ -4,7 +4,10 @@
 #include "simd/loops.h"
 #include "simd/transpose_avx2.h"
 
+#include "simd/lane_rows.h"
+
 #include <stdint.h>
+#include <string.h>
 
 static inline unsigned nonzero_lanes(vec x) {
     return (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(x, vec_zero(), _CMP_NEQ_UQ));
@@ -35,6 +38,23 @@ static inline size_t append_nonzero(vec x, size_t offset, size_t step, float *va
         append_half(_mm256_castps256_ps128(x), lanes & 15, offset, step, value, place);
     return low + append_half(_mm256_extractf128_ps(x, 1), lanes >> 4, offset + 4 * step, step,
                              value + low, place + low);
+}
+
+/* Loads are what limits a walk (two a cycle, as many as FMAs), so four values and four places are each
+ * read by one, and the values broadcast in registers. */
+static ALWAYS_INLINE size_t add_in_fours(const float *value, const uint16_t *place, size_t count,
+                                         const float *panel, size_t vectors, vec acc[]) {
+    const size_t end = count / 4 * 4;
+    for (size_t e = 0; e < end; e += 4) {
+        const vec four = _mm256_broadcast_ps((const void *)(value + e));
+        uint64_t places;
+        memcpy(&places, place + e, sizeof places);
+        add_product(_mm256_permute_ps(four, 0x00), panel + (uint16_t)places, vectors, acc);
+        add_product(_mm256_permute_ps(four, 0x55), panel + (uint16_t)(places >> 16), vectors, acc);
+        add_product(_mm256_permute_ps(four, 0xaa), panel + (uint16_t)(places >> 32), vectors, acc);
+        add_product(_mm256_permute_ps(four, 0xff), panel + (places >> 48), vectors, acc);
+    }
+    return end;
 }
 
 /* L1 has 32 KB. Lists of pixels are shorter than those of activations, so that their blocks are

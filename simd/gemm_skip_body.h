@@ -5,6 +5,8 @@
  *   ROWS_WIDTHS(X), COLUMNS_WIDTHS(X)  the vectors of panels there can be of PT_SKIP_LEAST_COLUMNS
  *                                      columns or more
  *   count_nonzero_lanes(x)
+ *   add_in_fours(value, place, count, panel, vectors, acc)   the products of as many of `count`
+ *                                      entries as are added four at a time; their number is returned
  *   append_nonzero(x, offset, step, value, place)   of each lane i of x that is not zero: x[i] and
  *                                      offset + i * step, in order; LANES places are written, the
  *                                      number that count is returned
@@ -13,7 +15,8 @@
  * each load of B for several rows of C, which have their zeros in different places; here each FMA
  * loads its own B, so B must come from L1. As many rows of a panel of B as fit it are packed, and
  * all rows of C walk that block: a chain a vector hides the 4 cycles of an FMA, and for each nonzero
- * element as many FMAs wait for as many loads of B and two of its list. Where half of A is zero that
+ * element as many FMAs wait for as many loads of B and two of its list (for each four, where that is
+ * faster). Where half of A is zero that
  * is half the arithmetic at nearly the rate of tiles.
  *
  * Lists are made once for all panels of B: for each block of B and each row of C, the values, and
@@ -68,19 +71,13 @@ static size_t skip_block_rows(const pt_skip_blocking *blocking, size_t width) {
     return blocking->bytes / (width * sizeof(float)) / LANES * LANES;
 }
 
-/* acc += *value times a row of B. */
-static ALWAYS_INLINE void add_entry(const float *value, const float *b, size_t vectors, vec acc[]) {
-    const vec x = vec_broadcast(value);
-    UNROLL
-    for (size_t v = 0; v < vectors; v++)
-        acc[v] = vec_fma(x, vec_load(b + v * LANES), acc[v]);
-}
-
 /* acc += the products of entries from .. to-1. */
 static ALWAYS_INLINE void add_entries(const skip_list *list, size_t from, size_t to,
                                       const float *panel, size_t vectors, vec acc[]) {
-    for (size_t e = from; e < to; e++)
-        add_entry(&list->value[e], panel + list->place[e], vectors, acc);
+    for (from +=
+         add_in_fours(list->value + from, list->place + from, to - from, panel, vectors, acc);
+         from < to; from++)
+        add_product(vec_broadcast(&list->value[from]), panel + list->place[from], vectors, acc);
 }
 
 static bool skip_pays(size_t rows, size_t columns, const float *a, size_t lda) {

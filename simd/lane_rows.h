@@ -33,6 +33,13 @@ static ALWAYS_INLINE void add_sums(size_t vectors, const vec lower[], vec acc[])
         acc[v] = vec_add(lower[v], acc[v]);
 }
 
+/* acc += x times a row of B. */
+static ALWAYS_INLINE void add_product(vec x, const float *b, size_t vectors, vec acc[]) {
+    UNROLL
+    for (size_t v = 0; v < vectors; v++)
+        acc[v] = vec_fma(x, vec_load(b + v * LANES), acc[v]);
+}
+
 /* A row of C = sum, or C += rate * sum. */
 static ALWAYS_INLINE void apply_row(const float *rate, size_t vectors, vec_mask last,
                                     const vec sum[], float *c) {
