@@ -20,6 +20,7 @@ enum {
     PAIR_LEAST_COLUMNS = 25,             /* of B: for fewer, tiles are taller */
     PAIR_LEAST_ROWS = 13,                /* of the mini-batch; for fewer see sparse_tn_few_body.h */
     PAIR_MAX_ROWS = 256,                 /* and its bytes and B in cache */
+    PAIR_SHARDS = 4,                     /* a balanced tree of these is known when compiling */
     PAIR_MAX_WORDS = 16, /* masks of a pair: a shard has one for each WORD rows begun */
     PAIR_BLOCK = 512,    /* columns of A spread out at a time */
     PLANE = 8,           /* columns whose bits are one byte of a bitmap */
@@ -34,6 +35,7 @@ typedef struct pair_panel {
 typedef struct pair_tiles {
     pair_panel panel;
     const pt_shards *shards;
+    bool balanced;          /* PAIR_SHARDS shards, in a balanced tree */
     size_t rows, start;     /* rows of the mini-batch; start: the first column that is spread out */
     size_t words;           /* masks of a pair */
     const uint64_t *masks;  /* [pairs][words] */
@@ -136,30 +138,56 @@ static ALWAYS_INLINE void apply_pair_row(const pair_tiles *t, size_t vectors, bo
     store_quarter(lanes, c, tail_sum);
 }
 
+/* The chains of one shard. Moves masks, bytes and b behind it. */
+static ALWAYS_INLINE void sum_pair_shard(const pair_tiles *t, size_t vectors, bool tail,
+                                         size_t rows, const uint64_t **masks, const uint8_t **bytes,
+                                         const float **b, vec acc[]) {
+    const size_t stride = (vectors + tail) * LANES, sums = PAIR * vectors + tail;
+    UNROLL
+    for (size_t i = 0; i < sums; i++)
+        acc[i] = vec_zero();
+    for (size_t left = rows; left > 0;) {
+        for (uint64_t mask = *(*masks)++; mask; mask &= mask - 1) {
+            const size_t r = (unsigned)__builtin_ctzll(mask);
+            const uint8_t *byte = *bytes + r * CHUNK;
+            add_pair(vectors, tail, &t->value[byte[0]], &t->value[byte[1]], *b + r * stride, acc);
+        }
+        const size_t here = min_size(left, WORD);
+        *bytes += here * CHUNK;
+        *b += here * stride;
+        left -= here;
+    }
+}
+
 /* The tree of all shards. Of two that are added to each other only the lower needs its +0.0f: x + y and
  * x + (y + 0) are the same unless x is -0. */
 static ALWAYS_INLINE void sum_pair(const pair_tiles *t, size_t vectors, bool tail,
                                    const uint64_t *masks, const uint8_t *bytes, vec acc[]) {
-    const size_t stride = (vectors + tail) * LANES, sums = PAIR * vectors + tail;
+    const size_t sums = PAIR * vectors + tail;
     const pt_shards *shards = t->shards;
     const float *b = t->b;
     vec stack[PT_MAX_SHARD_DEPTH][PAIR_SUMS];
-    for (size_t s = 0, depth = 0;; s++) {
+    if (t->balanced) { /* the same, known when compiling: branches on it would be guessed wrong */
         UNROLL
-        for (size_t i = 0; i < sums; i++)
-            acc[i] = vec_zero();
-        for (size_t left = shards->row[s + 1] - shards->row[s]; left > 0;) {
-            for (uint64_t mask = *masks++; mask; mask &= mask - 1) {
-                const size_t r = (unsigned)__builtin_ctzll(mask);
-                const uint8_t *byte = bytes + r * CHUNK;
-                add_pair(vectors, tail, &t->value[byte[0]], &t->value[byte[1]], b + r * stride,
-                         acc);
-            }
-            const size_t rows = min_size(left, WORD);
-            bytes += rows * CHUNK;
-            b += rows * stride;
-            left -= rows;
+        for (size_t s = 0, depth = 0; s < PAIR_SHARDS; s++) {
+            sum_pair_shard(t, vectors, tail, shards->row[s + 1] - shards->row[s], &masks, &bytes,
+                           &b, acc);
+            if (s % 2 == 0)
+                add_zero(sums, acc);
+            UNROLL
+            for (size_t bits = s; bits % 2 == 1; bits /= 2)
+                add_sums(sums, stack[--depth], acc);
+            if (s + 1 == PAIR_SHARDS)
+                return;
+            UNROLL
+            for (size_t i = 0; i < sums; i++)
+                stack[depth][i] = acc[i];
+            depth++;
         }
+    }
+    for (size_t s = 0, depth = 0;; s++) {
+        sum_pair_shard(t, vectors, tail, shards->row[s + 1] - shards->row[s], &masks, &bytes, &b,
+                       acc);
         if (s == 0 || shards->merges[s] == 0 || shards->merges[s - 1] > 0)
             add_zero(sums, acc);
         for (size_t merges = shards->merges[s]; merges > 0; merges--)
@@ -259,6 +287,12 @@ static void pack_pair_panel(const pair_panel *panel, size_t rows, const float *b
     }
 }
 
+/* Whether there are PAIR_SHARDS shards, and their tree is balanced. */
+static bool is_balanced(const pt_shards *shards) {
+    static const uint8_t merges[PAIR_SHARDS] = {0, 1, 0, 2};
+    return shards->count == PAIR_SHARDS && memcmp(shards->merges, merges, sizeof merges) == 0;
+}
+
 static bool takes_pairs(size_t n, const pt_shards *shards) {
     const size_t rows = shards->row[shards->count] - shards->row[0];
     return n >= PAIR_LEAST_COLUMNS && PAIR_LEAST_ROWS <= rows && rows <= PAIR_MAX_ROWS &&
@@ -281,6 +315,7 @@ static void sparse_tn_pairs(size_t begin, size_t end, size_t n, const pt_shards 
         const size_t start = from / BITMAP * BITMAP, to = min_size(start + PAIR_BLOCK, end);
         prepare_pairs(shards, a, start, to, words, byte, chunks, masks);
         pair_tiles t = {.shards = shards,
+                        .balanced = is_balanced(shards),
                         .rows = rows,
                         .start = start,
                         .words = words,

@@ -151,6 +151,7 @@ typedef struct sparse_case {
     bool bias, page_strides;
     size_t first, shards, begin, end; /* gradient: first row, shards, columns */
     bool even;
+    bool chain;      /* each shard is added to the sum of those before it: no balanced tree */
     size_t parts;    /* forward: calls that add only some of the columns, before the last */
     bool descend;    /* gradient: C += rate * gradient */
     size_t distinct; /* rows in the data, of which the m rows of A are drawn; 0: m */
@@ -289,6 +290,8 @@ static void check_gradient(const sparse_case *s) {
     new_operands(s, s->m, &o);
     shard_plan plan;
     plan_shards(&plan, s->shards, s->first, s->m - s->first, s->even);
+    for (size_t i = 0; i < s->shards && s->chain; i++)
+        plan.merges[i] = i > 0;
     const size_t rows = s->end - s->begin;
     const size_t floats = rows ? (rows - 1) * o.ldc + s->n : 0;
     float *expected = place(EXPECTED, floats * sizeof(float), 0);
@@ -415,6 +418,17 @@ TEST(sparse, gradient_every_width_and_density) {
 
 TEST(sparse, gradient_every_shard_tree) {
     const unsigned previous = pt_float_environment_enter();
+    for (size_t shards = 2; shards <= 5; shards++)
+        for (int even = 0; even < 2; even++)
+            check_gradient(&(sparse_case){.m = 100,
+                                          .n = 50,
+                                          .k = 70,
+                                          .percent = 19,
+                                          .shards = shards,
+                                          .end = 70,
+                                          .even = even,
+                                          .chain = true,
+                                          .descend = even});
     for (size_t shards = 1; shards <= PT_MAX_SHARDS; shards += shards < 40 ? 1 : 27)
         for (int even = 0; even < 2; even++)
             check_gradient(&(sparse_case){.m = 5 + random_below(300),
