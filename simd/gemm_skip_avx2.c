@@ -58,7 +58,7 @@ static ALWAYS_INLINE size_t add_in_fours(const float *value, const uint16_t *pla
 }
 
 /* L1 has 32 KB. Lists of pixels are shorter than those of activations, so that their blocks are
- * longer, even if not all of L1 is there for them. A block of columns is a mini-batch of 128. */
+ * longer, even if not all of L1 is there for them. */
 static const pt_skip_blocking FLOAT_ROWS = {.vectors = 12, .bytes = 24 << 10},
                               BYTE_ROWS = {.vectors = 8, .bytes = 48 << 10},
                               COLUMNS = {.vectors = 12, .bytes = 24 << 10};

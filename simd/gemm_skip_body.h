@@ -16,8 +16,7 @@
  * loads its own B, so B must come from L1. As many rows of a panel of B as fit it are packed, and
  * all rows of C walk that block: a chain a vector hides the 4 cycles of an FMA, and for each nonzero
  * element as many FMAs wait for as many loads of B and two of its list (for each four, where that is
- * faster). Where half of A is zero that
- * is half the arithmetic at nearly the rate of tiles.
+ * faster). Where half of A is zero that is half the arithmetic at nearly the rate of tiles.
  *
  * Lists are made once for all panels of B: for each block of B and each row of C, the values, and
  * how far into the packed block their rows of B lie.
@@ -74,9 +73,8 @@ static size_t skip_block_rows(const pt_skip_blocking *blocking, size_t width) {
 /* acc += the products of entries from .. to-1. */
 static ALWAYS_INLINE void add_entries(const skip_list *list, size_t from, size_t to,
                                       const float *panel, size_t vectors, vec acc[]) {
-    for (from +=
-         add_in_fours(list->value + from, list->place + from, to - from, panel, vectors, acc);
-         from < to; from++)
+    from += add_in_fours(list->value + from, list->place + from, to - from, panel, vectors, acc);
+    for (; from < to; from++)
         add_product(vec_broadcast(&list->value[from]), panel + list->place[from], vectors, acc);
 }
 

@@ -5,8 +5,8 @@
  * that are listed, a block of rows of B (a group) at a time. A group ends where a shard ends or
  * within one; what of the tree is not summed by then, the sums of some shards and a chain that will
  * go on, is kept for each row of C until the next group. Where a group can be 1, 2 or 4 whole shards
- * whose tree is balanced, as of any mini-batch in 2^n shards, it is walked by straight-line code: looked
- * up, where shards end and how they add up cost a tenth of the time.
+ * whose tree is balanced, as it is of 2^n shards, it is walked by straight-line code: to look up where
+ * shards end and how they add up cost a tenth of the time.
  */
 enum {
     COLUMNS_LEAST = 64,         /* of A: fewer don't pay for packing B */
