@@ -2,12 +2,14 @@
  * its loops over a shard's rows in assembly.
  *
  * A shard of 32 rows keeps the FMA units busy for 192 cycles; adding its sums to the tree of shards
- * took 30 more. The numbers are few (12 stores, 24 additions), but in a row of their own nothing else
- * can start. So they are spread over the first step of the next shard: a chain's sum is added to +0
- * and stored, and its register at once begins the next chain, with a product instead of an FMA onto
- * +0 (the two differ in the sign of a zero, which the +0 at the end of the chain makes the same).
- * Wide products became 5 to 10 % faster (Zen 3). No compiler keeps this order, nor the 16 registers;
- * hence assembly.
+ * took 30 more. The numbers are few, but in a row of their own nothing else can start, and 12 stores one
+ * after the other hold up the FMAs, more so while the core's other half is busy. So they are spread over
+ * the first step of the next shard: a chain's sum is added to the one it is merged with, or to +0, and
+ * stored, and its register at once begins the next chain, with a product instead of an FMA onto +0 (the
+ * two differ in the sign of a zero, which the +0 at the end of the chain, or of the one it is merged
+ * with, makes the same). No compiler keeps this order, nor the 16 registers; hence assembly.
+ *
+ * The end of a tile is left to the compiler: its sums, saved like a shard's, came out 3 % slower.
  *
  * After lanes_avx2.h and gemm_tile_body.h, which has the same for all other tiles.
  */
@@ -52,22 +54,23 @@ typedef struct main_walk {
 #define MAIN_STEPS_1(form) MAIN_STEP(form, 0)
 #define MAIN_STEPS_3(form) MAIN_STEP(form, 0) MAIN_STEP(form, 1) MAIN_STEP(form, 2)
 #define MAIN_STEPS_4(form) MAIN_STEPS_3(form) MAIN_STEP(form, 3)
-/* The first step of a shard. The sums of the one before go to `before`. */
+/* The first step of a tile, and of a later shard: the sums of the one before are added to what waits for
+ * them at `lower`, and go to `sum`. */
+#define MAIN_BEGIN(b, c, offset) "vmulps %%" #b ", %%ymm13, %[" #c "]\n\t"
 #define MAIN_SAVE(b, c, offset)                                                                    \
-    "vaddps %[zero], %[" #c "], %[" #c "]\n\t"                                                     \
-    "vmovaps %[" #c "], " #offset "(%[before])\n\t"                                                \
-    "vmulps %%" #b ", %%ymm13, %[" #c "]\n\t"
-#define MAIN_FIRST_ROW(form, i, left, right)                                                       \
-    "vbroadcastss " MAIN_A_##form(0, i) ", %%ymm13\n\t" MAIN_SAVE(ymm14, left, 64 * i)             \
-        MAIN_SAVE(ymm15, right, 64 * i + 32)
-#define MAIN_FIRST(form)                                                                           \
+    "vaddps " #offset "(%[lower]), %[" #c "], %[" #c "]\n\t"                                       \
+    "vmovaps %[" #c "], " #offset "(%[sum])\n\t" MAIN_BEGIN(b, c, offset)
+#define MAIN_FIRST_ROW(form, chain, i, left, right)                                                \
+    "vbroadcastss " MAIN_A_##form(0, i) ", %%ymm13\n\t" chain(ymm14, left, 64 * i)                 \
+        chain(ymm15, right, 64 * i + 32)
+#define MAIN_FIRST(form, chain)                                                                    \
     MAIN_B(0)                                                                                      \
-    MAIN_FIRST_ROW(form, 0, c0, c1)                                                                \
-    MAIN_FIRST_ROW(form, 1, c2, c3)                                                                \
-    MAIN_FIRST_ROW(form, 2, c4, c5)                                                                \
-    MAIN_FIRST_ROW(form, 3, c6, c7)                                                                \
-    MAIN_FIRST_ROW(form, 4, c8, c9)                                                                \
-    MAIN_FIRST_ROW(form, 5, c10, c11) MAIN_A_ROW_##form
+    MAIN_FIRST_ROW(form, chain, 0, c0, c1)                                                         \
+    MAIN_FIRST_ROW(form, chain, 1, c2, c3)                                                         \
+    MAIN_FIRST_ROW(form, chain, 2, c4, c5)                                                         \
+    MAIN_FIRST_ROW(form, chain, 3, c6, c7)                                                         \
+    MAIN_FIRST_ROW(form, chain, 4, c8, c9)                                                         \
+    MAIN_FIRST_ROW(form, chain, 5, c10, c11) MAIN_A_ROW_##form
 
 #define MAIN_SUMS(acc)                                                                             \
     [c0] "+&x"(acc[0]), [c1] "+&x"(acc[1]), [c2] "+&x"(acc[2]), [c3] "+&x"(acc[3]),                \
@@ -79,12 +82,20 @@ typedef struct main_walk {
  * which a row of the next panel is copied; `count` >= 1 times four or one. (An asm has at most 30
  * operands, the sums count twice.) */
 #define DEFINE_MAIN(form)                                                                          \
-    static ALWAYS_INLINE void main_first_##form(main_walk *walk, vec before[], vec acc[]) {        \
-        __asm__ volatile(MAIN_FIRST(form) MAIN_A_ROWS_##form(1)                                    \
+    static ALWAYS_INLINE void main_begin_##form(main_walk *walk, vec acc[]) {                      \
+        __asm__ volatile(MAIN_FIRST(form, MAIN_BEGIN) MAIN_A_ROWS_##form(1)                        \
                          : MAIN_SUMS(acc), [a] "+&r"(walk->a)                                      \
-                         : [b] "r"(walk->b), [a_step] "r"(walk->a_step), [zero] "x"(vec_zero()),   \
-                           [before] "r"(before)                                                    \
+                         : [b] "r"(walk->b), [a_step] "r"(walk->a_step)                            \
                          : MAIN_CLOBBERS);                                                         \
+        walk->b += 16;                                                                             \
+    }                                                                                              \
+    static ALWAYS_INLINE void main_first_##form(main_walk *walk, const vec lower[], vec sum[],     \
+                                                vec acc[]) {                                       \
+        __asm__ volatile(                                                                          \
+            MAIN_FIRST(form, MAIN_SAVE) MAIN_A_ROWS_##form(1)                                      \
+            : MAIN_SUMS(acc), [a] "+&r"(walk->a)                                                   \
+            : [b] "r"(walk->b), [a_step] "r"(walk->a_step), [lower] "r"(lower), [sum] "r"(sum)     \
+            : MAIN_CLOBBERS);                                                                      \
         walk->b += 16;                                                                             \
     }                                                                                              \
     DEFINE_MAIN_STEPS(form, 3)                                                                     \
@@ -132,44 +143,60 @@ static ALWAYS_INLINE void main_more_steps(main_walk *walk, bool packed, size_t k
         MAIN(by_1, packed, walk, k % 4, acc);
 }
 
-/* All shards and their tree, as all_shards does it. */
+/* Sums that wait for those they are to be added to, as in all_shards. */
+typedef struct main_tree {
+    vec sum[PT_MAX_SHARD_DEPTH][MAIN_ACCUMULATORS];
+    size_t depth;
+} main_tree;
+
+/* The sums of a shard go on the tree, merged so many times; meanwhile the next shard begins, if it has
+ * rows. */
+static ALWAYS_INLINE void main_next_shard(main_tree *tree, size_t merges, main_walk *walk,
+                                          bool packed, bool has_rows, vec acc[]) {
+    static const vec zeros[MAIN_ACCUMULATORS];
+    const vec *lower = merges > 0 ? tree->sum[--tree->depth] : zeros;
+    assert(tree->depth < PT_MAX_SHARD_DEPTH);
+    vec *sum = tree->sum[tree->depth++];
+    if (has_rows) {
+        MAIN(first, packed, walk, lower, sum, acc);
+    } else {
+        UNROLL for (size_t x = 0; x < MAIN_ACCUMULATORS; x++) {
+            sum[x] = vec_add(lower[x], acc[x]);
+            acc[x] = vec_zero();
+        }
+    }
+    for (; merges > 1; merges--, tree->depth--) {
+        vec *left = tree->sum[tree->depth - 2];
+        for (size_t x = 0; x < MAIN_ACCUMULATORS; x++)
+            left[x] = vec_add(left[x], left[MAIN_ACCUMULATORS + x]);
+    }
+}
+
+/* All shards and their tree. */
 static ALWAYS_INLINE void main_all_shards(const pt_shards *shards, main_walk *walk, bool packed,
                                           const float *c, size_t ldc, vec acc[]) {
-    vec stack[PT_MAX_SHARD_DEPTH][MAIN_ACCUMULATORS];
-    size_t depth = 0; /* sums that wait on the stack */
+    main_tree tree;
+    tree.depth = 0;
     UNROLL for (size_t x = 0; x < MAIN_ACCUMULATORS; x++) {
         acc[x] = vec_zero();
     }
     for (size_t s = 0; s < shards->count; s++) {
         const size_t k = shards->row[s + 1] - shards->row[s];
-        assert(depth < PT_MAX_SHARD_DEPTH);
         if (s == prefetch_c_at(shards))
             prefetch_c(c, ldc, 6, 2);
-        if (k > 0) {
-            MAIN(first, packed, walk, stack[depth], acc);
-        } else {
-            UNROLL for (size_t x = 0; x < MAIN_ACCUMULATORS; x++) {
-                stack[depth][x] = vec_add(acc[x], vec_zero());
-                acc[x] = vec_zero();
-            }
-        }
-        if (s > 0) { /* the sums of the one before are there now */
-            for (size_t merges = shards->merges[s - 1]; merges > 0; merges--, depth--) {
-                vec *lower = stack[depth - 1];
-                for (size_t x = 0; x < MAIN_ACCUMULATORS; x++)
-                    lower[x] = vec_add(lower[x], lower[MAIN_ACCUMULATORS + x]);
-            }
-            depth++;
-        }
+        if (s > 0)
+            main_next_shard(&tree, shards->merges[s - 1], walk, packed, k > 0, acc);
+        else if (k > 0)
+            MAIN(begin, packed, walk, acc);
         if (k > 1)
             main_more_steps(walk, packed, k - 1, acc);
     }
     UNROLL for (size_t x = 0; x < MAIN_ACCUMULATORS; x++) {
         acc[x] = vec_add(acc[x], vec_zero());
     }
-    for (size_t d = depth; d > 0; d--) {
+    for (size_t d = tree.depth; d > 0; d--) {
         UNROLL for (size_t x = 0; x < MAIN_ACCUMULATORS; x++) {
-            acc[x] = vec_add(stack[d - 1][x], acc[x]);
+            acc[x] = vec_add(tree.sum[d - 1][x], acc[x]);
         }
     }
 }
