@@ -71,6 +71,8 @@ static void pack_a(const pt_gemm_tiles *tiles, size_t m, size_t count, size_t k,
     for (size_t t = 0; t < count; t++) {
         const size_t rows = base + (t < taller);
         assert(rows <= tiles->lanes);
+        if (t + 1 < count)
+            prefetch_rows(base + (t + 1 < taller), k, a + rows * lda, lda);
         tiles->pack_transposed(rows, k, a, lda, packed, rows);
         a += rows * lda;
         packed += rows * k;
@@ -186,51 +188,10 @@ static bool small_product(const pt_gemm_tiles *tiles, size_t m, size_t n, size_t
     return false;
 }
 
-void pt_gemm_blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m, size_t n, size_t k,
-                          const float *a, size_t lda, const float *b, size_t ldb, const float *bias,
-                          float *c, size_t ldc, void *scratch) {
-    if (m == 0 || n == 0)
-        return;
-    if (!transposed && small_product(tiles, m, n, k, a, lda, b, ldb, bias, c, ldc))
-        return;
-    if (n >= PT_SKIP_LEAST_COLUMNS && tiles->skip->rows_fit(m, n, k) &&
-        tiles->skip->pays(m, k, a, lda)) {
-        const pt_skip_product product = {
-            .transposed = transposed,
-            .m = m,
-            .n = n,
-            .k = k,
-            .end = k,
-            .a = a,
-            .lda = lda,
-            .b = b,
-            .ldb = ldb,
-            .bias = bias,
-            .c = c,
-            .ldc = ldc,
-        };
-        tiles->skip->rows(&product, scratch);
-        return;
-    }
-    const size_t narrow = narrow_rest_transposed(tiles, m, n, k);
-    n -= narrow;
-    if (narrow > 0) {
-        const pt_gemm_narrow product = {
-            .m = m,
-            .k = k,
-            .a = a,
-            .lda = lda,
-            .b = transposed ? b + n * ldb : b + n,
-            .b_step = transposed ? 1 : ldb,
-            .b_next = transposed ? ldb : 1,
-            .bias = bias ? bias + n : NULL,
-            .c = c + n,
-            .ldc = ldc,
-        };
-        tiles->narrow_rows[narrow](&product);
-        if (n == 0)
-            return;
-    }
+/* All but the narrow columns: n > 0. */
+static void blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m, size_t n, size_t k,
+                         const float *a, size_t lda, const float *b, size_t ldb, const float *bias,
+                         float *c, size_t ldc, void *scratch) {
     const size_t lanes = tiles->lanes, vectors_in_n = divide_up(n, lanes);
     const size_t widest = panel_vectors(tiles, m, vectors_in_n);
     const size_t k_block = max_size(choose_k_block(tiles, widest * lanes, k), 1);
@@ -287,6 +248,8 @@ void pt_gemm_blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m,
         };
         bool copy = false;
         if (transposed) {
+            if (x.j == 0 && x.i == 0 && x.l == 0) /* nobody has asked for it */
+                prefetch_rows(x.columns, min_size(x.k, PREFETCH_FIRST), b, ldb);
             tiles->pack_transposed(x.columns, x.k, b + x.j * ldb + x.l, ldb, panel,
                                    x.vectors * lanes);
             tile.panel = panel;
@@ -312,4 +275,51 @@ void pt_gemm_blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m,
         packed = copy;
         x = next;
     } while (more);
+}
+
+void pt_gemm_blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m, size_t n, size_t k,
+                          const float *a, size_t lda, const float *b, size_t ldb, const float *bias,
+                          float *c, size_t ldc, void *scratch) {
+    if (m == 0 || n == 0)
+        return;
+    if (!transposed && small_product(tiles, m, n, k, a, lda, b, ldb, bias, c, ldc))
+        return;
+    if (n >= PT_SKIP_LEAST_COLUMNS && tiles->skip->rows_fit(m, n, k) &&
+        tiles->skip->pays(m, k, a, lda)) {
+        const pt_skip_product product = {
+            .transposed = transposed,
+            .m = m,
+            .n = n,
+            .k = k,
+            .end = k,
+            .a = a,
+            .lda = lda,
+            .b = b,
+            .ldb = ldb,
+            .bias = bias,
+            .c = c,
+            .ldc = ldc,
+        };
+        tiles->skip->rows(&product, scratch);
+        return;
+    }
+    const size_t narrow = narrow_rest_transposed(tiles, m, n, k);
+    n -= narrow;
+    if (n > 0)
+        blocked_rows(tiles, transposed, m, n, k, a, lda, b, ldb, bias, c, ldc, scratch);
+    if (narrow > 0) { /* last: a column of A and C at a time is a poor way to fetch them */
+        const pt_gemm_narrow product = {
+            .m = m,
+            .k = k,
+            .a = a,
+            .lda = lda,
+            .b = transposed ? b + n * ldb : b + n,
+            .b_step = transposed ? 1 : ldb,
+            .b_next = transposed ? ldb : 1,
+            .bias = bias ? bias + n : NULL,
+            .c = c + n,
+            .ldc = ldc,
+        };
+        tiles->narrow_rows[narrow](&product);
+    }
 }

@@ -21,6 +21,7 @@ static void narrow_columns(const pt_gemm_tiles *tiles, size_t m, size_t n, const
                            const float *rate, float *c, size_t ldc) {
     enum { BLOCK = PT_GEMM_MAX_VECTORS * PT_GEMM_LINE };
     float block[PT_GEMM_NARROW * BLOCK] = {0};
+    assert(tiles->lanes > 0 && n <= PT_GEMM_NARROW);
     size_t widest = PT_GEMM_MAX_VECTORS;
     while (tiles->max_rows_columns[widest] < n)
         widest--;
@@ -49,31 +50,14 @@ static void narrow_columns(const pt_gemm_tiles *tiles, size_t m, size_t n, const
     }
 }
 
-void pt_gemm_blocked_columns(const pt_gemm_tiles *tiles, size_t m, size_t n,
-                             const pt_shards *shards, const float *a, size_t lda, const float *b,
-                             size_t ldb, const float *rate, float *c, size_t ldc, void *scratch) {
-    if (m == 0 || n == 0)
-        return;
-    const size_t first = shards->row[0], k = shards->row[shards->count] - first;
+/* Down one panel of B after the other: n > 0; a and b from the first shard's first row on. */
+static void blocked_columns(const pt_gemm_tiles *tiles, size_t m, size_t n, const pt_shards *shards,
+                            const float *a, size_t lda, const float *b, size_t ldb,
+                            const float *rate, float *c, size_t ldc, void *scratch) {
+    assert(m > 0 && n > 0);
+    const size_t k = shards->row[shards->count] - shards->row[0];
     const size_t lanes = tiles->lanes;
     const bool pack = k <= MAX_SHARD_PANEL_ROWS;
-    if (n >= PT_SKIP_LEAST_COLUMNS && tiles->skip->columns_fit(m, n, shards) &&
-        tiles->skip->pays(k, m, a + first * lda, lda)) {
-        tiles->skip->columns(m, n, shards, a, lda, b, ldb, rate, c, ldc, scratch);
-        return;
-    }
-    a += first * lda;
-    b += first * ldb;
-    const size_t narrow = narrow_rest(tiles, m, n);
-    n -= narrow;
-    if (narrow > 0)
-        narrow_columns(tiles, m, narrow, shards, a, lda, b + n, ldb, rate, c + n, ldc);
-    if (n == 0)
-        return;
-    if (pt_gemm_is_wide_columns(tiles, m, n, k)) {
-        pt_gemm_wide_columns(tiles, m, n, shards, a, lda, b, ldb, rate, c, ldc, scratch);
-        return;
-    }
     const size_t vectors_in_n = divide_up(n, lanes);
     const size_t m_limit = max_size(tiles->block_floats / max_size(k, 1), 4 * PT_GEMM_MAX_ROWS);
     const size_t m_block = divide_up(m, divide_up(m, m_limit));
@@ -120,4 +104,27 @@ void pt_gemm_blocked_columns(const pt_gemm_tiles *tiles, size_t m, size_t n,
             walk_panel(&walk, 1, &tile);
         }
     }
+}
+
+void pt_gemm_blocked_columns(const pt_gemm_tiles *tiles, size_t m, size_t n,
+                             const pt_shards *shards, const float *a, size_t lda, const float *b,
+                             size_t ldb, const float *rate, float *c, size_t ldc, void *scratch) {
+    if (m == 0 || n == 0)
+        return;
+    const size_t first = shards->row[0], k = shards->row[shards->count] - first;
+    if (n >= PT_SKIP_LEAST_COLUMNS && tiles->skip->columns_fit(m, n, shards) &&
+        tiles->skip->pays(k, m, a + first * lda, lda)) {
+        tiles->skip->columns(m, n, shards, a, lda, b, ldb, rate, c, ldc, scratch);
+        return;
+    }
+    a += first * lda;
+    b += first * ldb;
+    const size_t narrow = narrow_rest(tiles, m, n);
+    n -= narrow;
+    if (n > 0 && pt_gemm_is_wide_columns(tiles, m, n, k))
+        pt_gemm_wide_columns(tiles, m, n, shards, a, lda, b, ldb, rate, c, ldc, scratch);
+    else if (n > 0)
+        blocked_columns(tiles, m, n, shards, a, lda, b, ldb, rate, c, ldc, scratch);
+    if (narrow > 0) /* last: A is in cache then */
+        narrow_columns(tiles, m, narrow, shards, a, lda, b + n, ldb, rate, c + n, ldc);
 }

@@ -54,10 +54,12 @@ static void pack_a(const pt_gemm_tiles *tiles, size_t m, size_t count, size_t k,
     const size_t base = m / count, taller = m % count;
     for (size_t l = 0; l < k; l += PACK_ROWS) {
         const size_t steps = min_size(PACK_ROWS, k - l);
+        const size_t next = min_size(PACK_ROWS, k - l - steps);
         const float *from = a + l * lda;
         float *to = packed;
         for (size_t t = 0; t < count; t++) {
             const size_t rows = base + (t < taller);
+            prefetch_rows(next, rows, from + steps * lda, lda);
             tiles->pack_columns(rows, steps, from, lda, to + l * rows);
             from += rows;
             to += rows * k;
@@ -70,10 +72,11 @@ static void pack_b(const pt_gemm_tiles *tiles, size_t n, size_t k, const float *
                    float *packed) {
     const size_t lanes = tiles->lanes, width = panel_width(tiles);
     for (size_t l = 0; l < k; l += PACK_ROWS) {
-        const size_t steps = min_size(PACK_ROWS, k - l);
+        const size_t steps = min_size(PACK_ROWS, k - l), next = min_size(PACK_ROWS, k - l - steps);
         for (size_t j = 0; j < n; j += width) {
             const size_t columns = min_size(width, n - j);
             const size_t own_width = divide_up(columns, lanes) * lanes;
+            prefetch_rows(next, columns, b + (l + steps) * ldb + j, ldb);
             tiles->pack_rows(steps, columns, b + l * ldb + j, ldb, packed + j * k + l * own_width,
                              own_width);
         }

@@ -21,8 +21,17 @@ static ALWAYS_INLINE void narrow_block(size_t n, size_t rows, size_t steps, cons
     }
 }
 
-/* LANES * groups rows from a, of which `rows` exist. */
-static ALWAYS_INLINE void narrow_groups(size_t n, size_t groups, size_t rows,
+/* So many blocks of steps share a cache line of a row: each asks for every TURNS-th of the next rows. */
+enum { TURNS = PT_GEMM_LINE / LANES };
+
+static ALWAYS_INLINE void narrow_prefetch(size_t count, const float *a, size_t lda) {
+    UNROLL for (size_t i = 0; i < count; i++) {
+        __builtin_prefetch(a + i * TURNS * lda, 0, 2);
+    }
+}
+
+/* LANES * groups rows from a, of which `rows` exist; `more`: as many follow, and are prefetched. */
+static ALWAYS_INLINE void narrow_groups(size_t n, size_t groups, size_t rows, bool more,
                                         const pt_gemm_narrow *x, const float *a, float *c) {
     vec acc[2 * PT_GEMM_NARROW];
     UNROLL for (size_t g = 0; g < groups; g++) UNROLL for (size_t j = 0; j < n; j++) {
@@ -30,7 +39,9 @@ static ALWAYS_INLINE void narrow_groups(size_t n, size_t groups, size_t rows,
     }
     const float *b = x->b;
     size_t k = x->k;
-    for (; k >= LANES; k -= LANES) {
+    for (size_t turn = 0; k >= LANES; k -= LANES, turn = (turn + 1) % TURNS) {
+        if (more)
+            narrow_prefetch(groups * LANES / TURNS, a + (groups * LANES + turn) * x->lda, x->lda);
         UNROLL for (size_t g = 0; g < groups; g++) {
             narrow_block(n, groups > 1 ? LANES : rows, LANES, a + g * LANES * x->lda, x->lda, b,
                          x->b_step, x->b_next, acc + g * n);
@@ -59,17 +70,17 @@ static ALWAYS_INLINE void narrow_rows(size_t n, const pt_gemm_narrow *x) {
     float *c = x->c;
     size_t m = x->m;
     for (; m >= 2 * LANES; m -= 2 * LANES) { /* two at a time: a group is few chains */
-        narrow_groups(n, 2, 2 * LANES, x, a, c);
+        narrow_groups(n, 2, 2 * LANES, m >= 4 * LANES, x, a, c);
         a += 2 * LANES * x->lda;
         c += 2 * LANES * x->ldc;
     }
     for (; m >= LANES; m -= LANES) {
-        narrow_groups(n, 1, LANES, x, a, c);
+        narrow_groups(n, 1, LANES, false, x, a, c);
         a += LANES * x->lda;
         c += LANES * x->ldc;
     }
     if (m > 0)
-        narrow_groups(n, 1, m, x, a, c);
+        narrow_groups(n, 1, m, false, x, a, c);
 }
 
 #define DEFINE_NARROW(n)                                                                           \

@@ -14,12 +14,21 @@ enum {
     A_SET_STRIDE = 512,          /* floats: rows of A a multiple of this apart share L1 sets */
     PACK_PANELS = 6,             /* A is packed where more panels than this use it */
     PREFETCH_C_FLOATS = 4096,    /* nn, nt: a C of more (16 KB) may not be in L1 */
+    PREFETCH_FIRST = 64,         /* nt: steps of the first panel; then the hardware knows */
     IN_PLACE_FLOATS = 4096,      /* nn: a B of no more (16 KB) is read where it lies, from L1 */
     PACK_ROWS = 8,               /* tn: rows of A that are packed together */
     WIDE_TILES = 16,             /* tn: C of fewer rows of tiles is not swept */
     WIDE_A_BLOCKS = 4,           /* tn: so many block_floats of A are packed, if it is swept */
     MAX_SHARD_PANEL_ROWS = 4096, /* tn: longer panels (over 512 KB) are not packed */
 };
+
+/* Into L2, before they are packed: several rows read side by side, a few lines of each, are nothing that
+ * the hardware foresees. */
+static inline void prefetch_rows(size_t rows, size_t columns, const float *x, size_t ld) {
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < columns; j += PT_GEMM_LINE)
+            __builtin_prefetch(x + i * ld + j, 0, 2);
+}
 
 /* How many vectors wide the next panel is, with `left` vectors to go: wide tiles where there are
  * few rows (to have enough independent chains), otherwise the usual, and never a lone last vector.
