@@ -34,16 +34,21 @@
  */
 #include "simd/gemm_panels.h"
 
-/* Panels of one k block are at most panel_floats + 1/4 (a longer k is cut into even blocks). */
+/* The longest k that is not cut into blocks of `limit` or less. */
+static size_t longest_whole(size_t limit) {
+    return limit + limit / 3;
+}
+
+/* Panels of one k block are at most panel_floats + 1/3 (a longer k is cut into even blocks). */
 static size_t choose_k_block(const pt_gemm_tiles *tiles, size_t width, size_t k) {
     size_t limit = tiles->panel_floats / width;
-    if (k <= limit + limit / 4)
+    if (k <= longest_whole(limit))
         return k;
     size_t even = divide_up(k, divide_up(k, limit));
     return divide_up(even, 8) * 8;
 }
 
-/* A panel of the rows form never has more floats: the limit and a quarter, for the odd last panel
+/* A panel of the rows form never has more floats: the limit and a third, for the odd last panel
  * of 3 vectors among panels of 2, and a few for rounding k up. */
 static size_t max_panel_floats(const pt_gemm_tiles *tiles) {
     return tiles->panel_floats * 2 + 8 * PT_GEMM_MAX_VECTORS * tiles->lanes;
@@ -60,7 +65,7 @@ static size_t narrow_rest_transposed(const pt_gemm_tiles *tiles, size_t m, size_
 
 /* Whether enough panels use A for packing it to pay. */
 static bool packs_a(const pt_gemm_tiles *tiles, size_t vectors_in_n, size_t widest, size_t lda) {
-    const size_t panels = lda % A_SET_STRIDE == 0 ? tiles->pack_panels_shared : PACK_PANELS;
+    const size_t panels = lda % A_SET_STRIDE == 0 ? tiles->pack_panels_shared : tiles->pack_panels;
     return vectors_in_n > panels * widest;
 }
 
@@ -88,7 +93,7 @@ static size_t tiles_scratch(const pt_gemm_tiles *tiles, pt_gemm_form form, size_
                         pt_gemm_wide_columns_scratch(tiles, m, n, k));
     /* Blocks of k are longest for panels of one vector; A is only packed for several panels, which
      * have two vectors or more. */
-    size_t longest = tiles->panel_floats / tiles->lanes * 5 / 4;
+    size_t longest = longest_whole(tiles->panel_floats / tiles->lanes);
     size_t panel = min_size(min_size(k, longest) * width, max_panel_floats(tiles));
     size_t a = min_size(min_size(m, A_BLOCK_ROWS) * min_size(k, longest / 2), tiles->block_floats);
     return (2 * panel + a + PT_GEMM_LINE) * sizeof(float);

@@ -25,7 +25,7 @@ static size_t tallest_tile(const pt_gemm_tiles *tiles) {
 
 /* Wide enough for packing A to pay, and high enough for packing B ahead. */
 bool pt_gemm_is_wide_columns(const pt_gemm_tiles *tiles, size_t m, size_t n, size_t k) {
-    return n > PACK_PANELS * panel_width(tiles) && m >= WIDE_TILES * tallest_tile(tiles) && k > 0 &&
+    return n > WIDE_PANELS * panel_width(tiles) && m >= WIDE_TILES * tallest_tile(tiles) && k > 0 &&
            k <= MAX_SHARD_PANEL_ROWS;
 }
 

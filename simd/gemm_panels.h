@@ -12,12 +12,12 @@
 enum {
     A_BLOCK_ROWS = 512,          /* nn, nt: a block of A has no more rows than this */
     A_SET_STRIDE = 512,          /* floats: rows of A a multiple of this apart share L1 sets */
-    PACK_PANELS = 6,             /* A is packed where more panels than this use it */
     PREFETCH_C_FLOATS = 4096,    /* nn, nt: a C of more (16 KB) may not be in L1 */
     PREFETCH_FIRST = 64,         /* nt: steps of the first panel; then the hardware knows */
     IN_PLACE_FLOATS = 4096,      /* nn: a B of no more (16 KB) is read where it lies, from L1 */
     PACK_ROWS = 8,               /* tn: rows of A that are packed together */
-    WIDE_TILES = 16,             /* tn: C of fewer rows of tiles is not swept */
+    WIDE_PANELS = 6,             /* tn: C of no more panels than this is not swept, */
+    WIDE_TILES = 16,             /* nor of fewer rows of tiles */
     WIDE_A_BLOCKS = 4,           /* tn: so many block_floats of A are packed, if it is swept */
     MAX_SHARD_PANEL_ROWS = 4096, /* tn: longer panels (over 512 KB) are not packed */
 };
