@@ -23,6 +23,7 @@ enum {
     LIST_ROWS = 256,        /* rows of C walked block by block */
     LIST_BLOCK = 112 << 10, /* bytes of B in such a block, at most */
     PACK_STRIDE = 128, /* floats: rows of B a multiple of this apart share too few sets of L1 */
+    ROWS_AHEAD = 3,    /* C that goes on is asked for so many rows before it is read */
     PACK_ROWS = 16,    /* from so many rows of C on, copying B to rows of another stride pays */
 };
 
@@ -66,9 +67,18 @@ typedef struct row_walk {
     size_t left;
 } row_walk;
 
+/* Row i of C, which another core may have written. */
+static ALWAYS_INLINE void prefetch_sums(const list_panel *p, size_t vectors, size_t i) {
+    UNROLL
+    for (size_t v = 0; v < vectors * LANES; v += LINE)
+        __builtin_prefetch(p->c + i * p->ldc + v, 1);
+}
+
 static ALWAYS_INLINE row_walk start_row(const list_panel *p, size_t vectors, vec_mask last,
                                         size_t i, vec acc[]) {
     if (p->resume) {
+        if (i + ROWS_AHEAD < p->rows)
+            prefetch_sums(p, vectors, i + ROWS_AHEAD);
         load_row(vectors, last, p->c + i * p->ldc, acc);
     } else if (p->bias) {
         load_row(vectors, last, p->bias, acc);

@@ -216,11 +216,20 @@ static size_t count_words(const pt_shards *shards) {
     return words;
 }
 
+/* Rows of B, to be asked for one by one beside other work: other cores have written many of them. */
+typedef struct rows_ahead {
+    const float *b;
+    size_t ldb, columns; /* 0: none */
+} rows_ahead;
+
 /* Columns from .. to-1 of `count` <= WORD rows: into `chunks`, `rows` rows a chunk, and their
  * group_bits[chunk][WORD]. */
 static void spread_rows(const pt_sparse_row *a, size_t count, size_t from, size_t to, size_t rows,
-                        uint8_t *chunks, group_bits *bits) {
+                        uint8_t *chunks, group_bits *bits, rows_ahead *ahead) {
     for (size_t r = 0; r < count; r++) {
+        for (size_t j = 0; j < ahead->columns; j += TN_LINE)
+            __builtin_prefetch(ahead->b + j);
+        ahead->b += ahead->ldb;
         const uint64_t *bitmap = a[r].bitmap;
         const uint8_t *byte = a[r].byte + count_bits(bitmap, 0, from);
         uint8_t *chunk = chunks + r * CHUNK;
@@ -237,13 +246,15 @@ static void spread_rows(const pt_sparse_row *a, size_t count, size_t from, size_
 
 /* All rows of all shards: chunks and masks. */
 static void prepare_tiles(const pt_shards *shards, const pt_sparse_row *a, size_t from, size_t to,
-                          size_t words, uint8_t *chunks, uint64_t *masks, group_bits *bits) {
+                          size_t words, uint8_t *chunks, uint64_t *masks, group_bits *bits,
+                          rows_ahead ahead) {
     const size_t first = shards->row[0], rows = shards->row[shards->count] - first;
     size_t w = 0;
     for (size_t s = 0; s < shards->count; s++) {
         for (size_t row = shards->row[s]; row < shards->row[s + 1]; row += WORD) {
             const size_t count = min_size(shards->row[s + 1] - row, WORD);
-            spread_rows(a + row, count, from, to, rows, chunks + (row - first) * CHUNK, bits);
+            spread_rows(a + row, count, from, to, rows, chunks + (row - first) * CHUNK, bits,
+                        &ahead);
             for (size_t x = from, c = 0; x < to; x += CHUNK, c++)
                 transpose_groups(bits + c * WORD, count, divide_up(min_size(to - x, CHUNK), GROUP),
                                  masks + c * (CHUNK / GROUP) * words + w, words);
@@ -282,13 +293,12 @@ static void sparse_tn(size_t begin, size_t end, size_t n, const pt_shards *shard
     float *panel = (float *)(void *)(behind + align_up(block / CHUNK * WORD * sizeof *bits));
     const bool pack = n > TILE_VECTORS * LANES && ldb % TN_PACK_STRIDE == 0;
     b += first * ldb;
-    if (n <= TILE_VECTORS * LANES) /* the first tile asks for all of B, one wait after the other */
-        for (size_t r = 0; r < rows; r++)
-            for (size_t j = 0; j < n; j += TN_LINE)
-                __builtin_prefetch(b + r * ldb + j);
     for (size_t from = begin; from < end; from += block) {
         const size_t to = min_size(from + block, end);
-        prepare_tiles(shards, a, from, to, words, chunks, masks, bits);
+        /* The first tile would ask for all of B, one wait after the other. */
+        const bool ask = n <= TILE_VECTORS * LANES && from == begin;
+        prepare_tiles(shards, a, from, to, words, chunks, masks, bits,
+                      (rows_ahead){b, ldb, ask ? n : 0});
         size_t width;
         for (size_t j = 0; j < n; j += width) {
             const size_t vectors = panel_vectors(n - j, LANES, TILE_VECTORS);

@@ -19,7 +19,6 @@ typedef struct pt_region {
                       * iterations: of the next it may decide before all have read this one's */
     bool overlap;    /* relay: a worker may begin the next step before the others have updated */
     size_t blocks;   /* relay: of rows */
-    atomic_size_t walked; /* relay: blocks that some worker has taken to walk on from the relay */
 } pt_region;
 
 /* One worker in a region. */

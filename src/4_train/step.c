@@ -136,7 +136,6 @@ static void train(void *context, size_t worker, size_t workers) {
         if (worker == 0) {
             t->losses[t->loss_count++] = loss;
             atomic_store_explicit(&t->iteration, step + 1, memory_order_relaxed);
-            atomic_store_explicit(&r->walked, 0, memory_order_relaxed);
         }
         if (!r->overlap)
             pt_seat_wait_for_all(&seat);
@@ -167,6 +166,8 @@ void pt_train_region(pt_trainer *trainer, uint64_t last, pt_loader *loader) {
     r.blocks = trainer->batch.rows < most ? trainer->batch.rows : most;
     for (size_t b = 0; b < r.blocks; b++)
         trainer->relay[b] = (pt_progress){0};
+    for (size_t w = 0; w < threads; w++)
+        atomic_store_explicit(&trainer->workers[w].walked, 0, memory_order_relaxed);
     pt_barrier_init(&r.barrier, threads);
     for (size_t w = 0; w < threads; w++)
         trainer->workers[w].ticks = 0; /* a thread that does not come is not judged by old ones */

@@ -21,18 +21,19 @@ enum {
     EVALUATION_ROWS = 120,       /* rows of one forward pass of an evaluation, at most .. */
     EVALUATION_FLOATS = 1 << 22, /* .. and its values, if that leaves a row */
     PT_COLUMNS_EACH = 128,       /* of a layer, to be worth splitting by columns, per worker */
-    PT_RELAY_BLOCKS = 4,         /* of rows, per worker, in the relay schedule */
+    PT_RELAY_BLOCKS = 3,         /* of rows, per worker, in the relay schedule */
     SLICE_FLOATS = 256 * 1024,   /* of a gradient before it is applied: 1 MiB, within L2 */
     LOADER_FLOATS = 16 * 1024    /* of a mini-batch, from which on loader = auto may use one */
 };
 
-/* What belongs to one worker: no other thread writes here while a region runs. */
+/* What belongs to one worker: no other thread writes here while a region runs, but for `walked`. */
 typedef struct pt_worker {
-    float *gradient; /* per-thread schedule: block_size floats; else NULL */
-    float *slice;    /* slices schedule: a piece of each gradient on its way to the optimizer */
-    void *scratch;   /* for kernels */
-    pt_tape tape;    /* evaluation: equally many rows for all workers */
-    pt_batch batch;  /* evaluation */
+    _Alignas(64) atomic_size_t walked; /* relay: blocks of rows that are its to walk on, taken */
+    float *gradient;                   /* per-thread schedule: block_size floats; else NULL */
+    float *slice;   /* slices schedule: a piece of each gradient on its way to the optimizer */
+    void *scratch;  /* for kernels */
+    pt_tape tape;   /* evaluation: equally many rows for all workers */
+    pt_batch batch; /* evaluation */
     int32_t *predicted;
     uint64_t correct;
     pt_shard_range shards; /* that this worker owns (per-thread schedule) */

@@ -74,6 +74,31 @@ static double shared_work(const pt_seat *seat, const pt_param *param) {
     return row_work(seat->region->trainer, param) * (double)param->rows;
 }
 
+/* A worker's share of all work that is cut by rows: from .. to, of `total`. */
+typedef struct work_share {
+    double from, to, total;
+} work_share;
+
+/* In the relay each worker begins the next step by a block's time after the one before it: so little
+ * of other work is all the last one's. */
+static work_share shared_out(const pt_seat *seat) {
+    const double little = 0.125; /* of a worker's relayed work */
+    const pt_trainer *t = seat->region->trainer;
+    work_share share = {.from = seat->share_begin, .to = seat->share_end};
+    double relayed = 0;
+    for (size_t p = 0; p < t->graph->param_count; p++) {
+        const pt_param *param = &t->graph->params[p];
+        share.total += shared_work(seat, param);
+        if (has_inputs(seat, param))
+            relayed += row_work(t, param) * (double)param->rows;
+    }
+    if (share.total * (double)seat->workers < little * relayed) {
+        share.from = seat->worker + 1 == seat->workers ? 0 : 1;
+        share.to = 1;
+    }
+    return share;
+}
+
 /* The row of `param` behind `share` of all work, `before` units of work of `total` lying in front of the
  * parameter; in steps that keep register tiles whole. A parameter of fewer than half a step, such as a
  * bias, is not cut: the worker has it whose part ends last. */
@@ -91,9 +116,9 @@ static size_t row_at(const pt_trainer *t, const pt_param *param, double before, 
     return rounded < param->rows ? rounded : param->rows;
 }
 
-/* A worker's part of parameter p; `before` and `total` as in row_at. */
-static pt_gradient_part own_part(const pt_seat *seat, const pt_param *param, double before,
-                                 double total) {
+/* A worker's part of a parameter; `before` as in row_at. */
+static pt_gradient_part own_part(const pt_seat *seat, const pt_param *param,
+                                 const work_share *share, double before) {
     const pt_trainer *t = seat->region->trainer;
     const pt_node *node = &t->graph->nodes[param->node];
     pt_gradient_part part = {.row_end = param->rows, .col_end = param->cols};
@@ -110,8 +135,8 @@ static pt_gradient_part own_part(const pt_seat *seat, const pt_param *param, dou
         }
         return part;
     }
-    part.row_begin = row_at(t, param, before, total, seat->share_begin);
-    part.row_end = row_at(t, param, before, total, seat->share_end);
+    part.row_begin = row_at(t, param, before, share->total, share->from);
+    part.row_end = row_at(t, param, before, share->total, share->to);
     return part;
 }
 
@@ -148,12 +173,11 @@ static void update_own_parts(pt_seat *seat, uint64_t step) {
     const pt_graph *graph = t->graph;
     const float rate = t->optimizer->rate ? t->optimizer->rate(t->config) : 0;
     float *slice = seat->self->slice;
-    double total = 0, before = 0;
-    for (size_t p = 0; p < graph->param_count; p++)
-        total += shared_work(seat, &graph->params[p]);
+    const work_share share = shared_out(seat);
+    double before = 0;
     for (size_t p = 0; p < graph->param_count; p++) {
         const pt_param *param = &graph->params[p];
-        pt_gradient_part part = own_part(seat, param, before, total);
+        pt_gradient_part part = own_part(seat, param, &share, before);
         part.shards = &t->shards.shards;
         if (part.row_begin == part.row_end || part.col_begin == part.col_end) {
             ; /* nothing of this one */

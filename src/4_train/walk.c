@@ -3,8 +3,9 @@
  *   per_thread, slices   each worker walks its own rows through the whole graph
  *   columns              node by node; of wide layers each worker has its columns, for every row
  *   relay                the layer that reads the data as lists is handed from worker to worker: each
- *                        adds its own inputs (pixels) to a block of rows and passes the block on; who
- *                        is free walks a finished block through the rest of the graph
+ *                        adds its own inputs (pixels) to a block of rows and passes the block on;
+ *                        finished blocks are walked through the rest of the graph, by the same workers
+ *                        in every step, whose caches hold these rows, unless another is free earlier
  *
  * In the last two, weights stay with one worker, from forward to update, and only activations cross
  * cores. A chain of fused multiply-adds over the inputs goes on where the worker before has left it,
@@ -125,35 +126,37 @@ static void wait_for_stage(pt_seat *seat, size_t block, unsigned stage) {
     pt_profile_add(seat->tape.profile, PT_PHASE_BARRIER, 0, time);
 }
 
-/* Rows [begin, end) of a node's values or gradients, which another core may hold, before they are
- * written one after the other. */
-static PT_ONLY_PREFETCHES void prefetch_rows(float *values, const pt_node *node, size_t begin,
-                                             size_t end) {
-    pt_prefetch_to_write(values + begin * node->ld, (end - begin) * node->ld * sizeof *values);
+/* The first block that worker w walks on, unless another has time to; w == workers: the end. Earlier
+ * workers get more: each is done with the relay by a block's time before the next. */
+static size_t first_block(const pt_region *r, size_t w, size_t workers) {
+    const double relay =
+        1.7; /* half of a block's time in the relay by its time afterwards, measured */
+    const double blocks = (double)r->blocks + relay * (double)(workers - w);
+    const size_t first = (size_t)((double)w / (double)workers * blocks + 0.5);
+    return first < r->blocks ? first : r->blocks;
 }
 
-/* What the relay writes of a block. */
-static PT_ONLY_PREFETCHES void prefetch_relayed(const pt_seat *seat, size_t block) {
-    const pt_region *r = seat->region;
-    const pt_graph *graph = r->trainer->graph;
-    size_t begin, end;
-    if (block >= r->blocks)
-        return;
-    pt_partition(r->trainer->batch.rows, 1, block, r->blocks, &begin, &end);
-    for (size_t i = 1; i < graph->node_count; i++)
-        if (pt_reads_lists(r->trainer, &graph->nodes[i]))
-            prefetch_rows(seat->tape.value[i], &graph->nodes[i], begin, end);
+/* The next block that worker `owner` is to walk on in this step. False: none is left. Counts go on from
+ * step to step, so that nobody needs to reset them. */
+static bool take_block(pt_region *r, size_t owner, size_t workers, uint64_t step, size_t *block) {
+    const size_t begin = first_block(r, owner, workers);
+    const size_t count = first_block(r, owner + 1, workers) - begin;
+    const size_t before = (size_t)(step - r->first) * count;
+    atomic_size_t *walked = &r->trainer->workers[owner].walked;
+    size_t at = atomic_load_explicit(walked, memory_order_relaxed);
+    while (at < before + count)
+        if (atomic_compare_exchange_weak_explicit(walked, &at, at + 1, memory_order_relaxed,
+                                                  memory_order_relaxed)) {
+            *block = begin + at - before;
+            return true;
+        }
+    return false;
 }
 
 /* All of the graph that is not relayed, for rows [begin, end). */
 static void walk_on(pt_seat *seat, const pt_batch *batch, size_t begin, size_t end) {
     pt_trainer *t = seat->region->trainer;
     const pt_graph *graph = t->graph;
-    for (size_t i = 1; i < graph->node_count; i++)
-        if (seat->tape.gradient[i])
-            prefetch_rows(seat->tape.gradient[i], &graph->nodes[i], begin, end);
-    for (size_t i = 1; i < graph->node_count; i++)
-        prefetch_rows(seat->tape.value[i], &graph->nodes[i], begin, end);
     for (size_t i = 1; i < graph->node_count; i++) {
         const pt_tile tile = {begin, end, 0, graph->nodes[i].cols};
         if (!pt_reads_lists(t, &graph->nodes[i]))
@@ -170,17 +173,12 @@ static void walk_relay(pt_seat *seat, const pt_batch *batch, uint64_t step) {
     const pt_graph *graph = t->graph;
     const unsigned stages = (unsigned)((step - r->first) * seat->workers);
     const unsigned mine = stages + (unsigned)seat->worker, all = stages + (unsigned)seat->workers;
-    size_t begin, end;
+    size_t b, begin, end;
     if (step == r->first) /* who else's rows have been drawn? */
         pt_seat_wait_for_all(seat);
-    for (size_t b = 0; b < r->blocks; b++) {
+    for (b = 0; b < r->blocks; b++) {
         pt_partition(t->batch.rows, 1, b, r->blocks, &begin, &end);
         wait_for_stage(seat, b, mine);
-        /* A block is taken over whole; the first worker, who waits for nobody, asks one ahead. */
-        if (seat->worker > 0 || b == 0)
-            prefetch_relayed(seat, b);
-        if (seat->worker == 0)
-            prefetch_relayed(seat, b + 1);
         for (size_t i = 1; i < graph->node_count; i++) {
             const pt_node *node = &graph->nodes[i];
             const pt_tile tile = {begin, end, 0, node->cols};
@@ -190,11 +188,13 @@ static void walk_relay(pt_seat *seat, const pt_batch *batch, uint64_t step) {
         }
         pt_progress_reach(&t->relay[b], mine + 1);
     }
-    for (size_t b;
-         (b = atomic_fetch_add_explicit(&r->walked, 1, memory_order_relaxed)) < r->blocks;) {
-        pt_partition(t->batch.rows, 1, b, r->blocks, &begin, &end);
-        wait_for_stage(seat, b, all);
-        walk_on(seat, batch, begin, end);
+    for (size_t w = 0; w < seat->workers; w++) { /* one's own, then what others have left */
+        const size_t owner = (seat->worker + w) % seat->workers;
+        while (take_block(r, owner, seat->workers, step, &b)) {
+            pt_partition(t->batch.rows, 1, b, r->blocks, &begin, &end);
+            wait_for_stage(seat, b, all);
+            walk_on(seat, batch, begin, end);
+        }
     }
 }
 
