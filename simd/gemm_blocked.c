@@ -144,22 +144,49 @@ static bool next_panel(const rows_product *p, rows_panel *x) {
     return true;
 }
 
-/* The vectors of the one tile that is the whole product, or 0. Small products spend their time
- * around the arithmetic: here is no division and no panel. */
-static size_t single_tile_vectors(const pt_gemm_tiles *tiles, size_t m, size_t n) {
+/* The vectors of a row of C, or 0 if there are more than a tile has. Small products spend their time
+ * around the arithmetic: on their way is no division, and no panel. */
+static size_t vectors_of_row(const pt_gemm_tiles *tiles, size_t n) {
     for (size_t v = 1; v <= PT_GEMM_MAX_VECTORS; v++)
         if (n <= v * tiles->lanes)
-            return m <= tiles->max_rows[v] ? v : 0;
+            return v;
     return 0;
 }
 
-/* nn that needs no panel: one tile, or few steps of k. */
+/* Whether a few tiles below each other are the whole product, and find B in L1 where it lies. */
+static bool few_tiles(const pt_gemm_tiles *tiles, size_t vectors, size_t m, size_t n, size_t k,
+                      size_t ldb) {
+    return m <= FEW_TILES * tiles->max_rows[vectors] && k * ldb <= IN_PLACE_FLOATS &&
+           panel_vectors(tiles, m, vectors) == vectors &&
+           narrow_rest_transposed(tiles, m, n, k) == 0;
+}
+
+/* Those tiles; rows are dealt evenly. */
+static void column_of_tiles(const pt_gemm_tiles *tiles, size_t vectors, size_t m,
+                            pt_gemm_tile *run) {
+    size_t count = 1;
+    while (count * tiles->max_rows[vectors] < m)
+        count++;
+    for (size_t left = count; left > 0; left -= run->tiles) {
+        const size_t rows = (uint32_t)(m + left - 1) / (uint32_t)left; /* narrow: a fast division */
+        run->tiles = m - (rows - 1) * left;
+        run->a_step = rows * run->lda;
+        run->c_step = rows * run->ldc;
+        tiles->rows[vectors][rows](run);
+        run->a += run->tiles * run->a_step;
+        run->c += run->tiles * run->c_step;
+        m -= run->tiles * rows;
+    }
+}
+
+/* nn that needs no panel: one tile, or a few that find B in L1; or few steps of k. */
 static bool small_product(const pt_gemm_tiles *tiles, size_t m, size_t n, size_t k, const float *a,
                           size_t lda, const float *b, size_t ldb, const float *bias, float *c,
                           size_t ldc) {
-    const size_t single = single_tile_vectors(tiles, m, n);
-    if (single > 0) {
-        const pt_gemm_tile tile = {
+    const size_t vectors = vectors_of_row(tiles, n);
+    const bool single = vectors > 0 && m <= tiles->max_rows[vectors];
+    if (single || (vectors > 0 && few_tiles(tiles, vectors, m, n, k, ldb))) {
+        pt_gemm_tile tile = {
             .tiles = 1,
             .columns = n,
             .a = a,
@@ -172,7 +199,10 @@ static bool small_product(const pt_gemm_tiles *tiles, size_t m, size_t n, size_t
             .bias = bias,
             .finish = true,
         };
-        tiles->rows[single][m](&tile);
+        if (single)
+            tiles->rows[vectors][m](&tile);
+        else
+            column_of_tiles(tiles, vectors, m, &tile);
         return true;
     }
     if (1 <= k && k <= PT_GEMM_SHALLOW && n > tiles->lanes) {

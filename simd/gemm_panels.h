@@ -14,6 +14,7 @@ enum {
     A_SET_STRIDE = 512,          /* floats: rows of A a multiple of this apart share L1 sets */
     PREFETCH_C_FLOATS = 4096,    /* nn, nt: a C of more (16 KB) may not be in L1 */
     PREFETCH_FIRST = 64,         /* nt: steps of the first panel; then the hardware knows */
+    FEW_TILES = 8,               /* nn: so many are walked without the loops for more */
     IN_PLACE_FLOATS = 4096,      /* nn: a B of no more (16 KB) is read where it lies, from L1 */
     PACK_ROWS = 8,               /* tn: rows of A that are packed together */
     WIDE_PANELS = 6,             /* tn: C of no more panels than this is not swept, */
@@ -44,7 +45,7 @@ static inline size_t panel_vectors(const pt_gemm_tiles *tiles, size_t m, size_t 
 /* How many last columns, too few for a vector, are better computed across the rows. In nn and nt
  * that means transposing A in registers, which wants whole blocks of it. */
 static inline size_t narrow_rest(const pt_gemm_tiles *tiles, size_t m, size_t n) {
-    const size_t rest = n % tiles->lanes;
+    const size_t rest = n & (tiles->lanes - 1); /* a power of two */
     return rest <= PT_GEMM_NARROW && m >= tiles->lanes ? rest : 0;
 }
 
