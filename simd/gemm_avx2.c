@@ -58,11 +58,14 @@ static const pt_gemm_tiles tiles_avx2 = {
     .crowded_rows = 6, /* of 8 ways */
     .narrow_rest = 1,
     .narrow_from = 2 * LANES,
+    .turned_columns = 6,
+    .turned_rows = 2 * LANES,
     .narrow_rows = {NULL, narrow_rows_1, narrow_rows_2, narrow_rows_3, narrow_rows_4},
     .shallow = {NULL, shallow_1, shallow_2, shallow_3, shallow_4},
     .pack_transposed = pack_transposed,
     .pack_rows = pack_panel,
     .pack_columns = pack_columns,
+    .apply_turned = apply_turned,
     .skip = &pt_skip_avx2,
     TILE_LIST(ROWS_TILE) TILE_LIST(COLUMNS_TILE)};
 

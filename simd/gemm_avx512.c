@@ -57,11 +57,14 @@ static const pt_gemm_tiles tiles_avx512 = {
     .pack_panels_shared = 40,
     .crowded_rows = 9, /* of 12 ways (Skylake-X: 8) */
     .narrow_rest = PT_GEMM_NARROW,
+    .turned_columns = 14,
+    .turned_rows = 2 * LANES,
     .narrow_rows = {NULL, narrow_rows_1, narrow_rows_2, narrow_rows_3, narrow_rows_4},
     .shallow = {NULL, shallow_1, shallow_2, shallow_3, shallow_4},
     .pack_transposed = pack_transposed,
     .pack_rows = pack_panel,
     .pack_columns = pack_columns,
+    .apply_turned = apply_turned,
     .skip = &pt_skip_avx512,
     TILE_LIST(ROWS_TILE) TILE_LIST(COLUMNS_TILE)};
 

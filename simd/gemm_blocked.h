@@ -113,6 +113,9 @@ typedef struct pt_gemm_tiles {
     /* nn, nt: at most so many columns beyond full vectors are computed across rows, from so many
      * columns on. */
     size_t narrow_rest, narrow_from;
+    /* tn: no more columns than this are computed across rows, if C has so many rows; PT_GEMM_NARROW
+     * to lanes */
+    size_t turned_columns, turned_rows;
     /* [vectors][rows] */
     pt_gemm_tile_function rows[PT_GEMM_MAX_VECTORS + 1][PT_GEMM_MAX_ROWS + 1];
     pt_gemm_tile_function columns[PT_GEMM_MAX_VECTORS + 1][PT_GEMM_MAX_ROWS + 1];
@@ -126,6 +129,10 @@ typedef struct pt_gemm_tiles {
     void (*pack_rows)(size_t k, size_t n, const float *b, size_t ldb, float *panel, size_t width);
     /* out[l * rows + i] = a[l * lda + i] for i < rows, l < k */
     void (*pack_columns)(size_t rows, size_t k, const float *a, size_t lda, float *out);
+    /* Row x of C = fma(*rate, s, row x), or s if rate is NULL, for x < m: n <= lanes columns, element j
+     * of s at sums[j * ld + x]; ld is m at least, rounded up to lanes. */
+    void (*apply_turned)(size_t n, size_t m, const float *sums, size_t ld, const float *rate,
+                         float *c, size_t ldc);
     const pt_skip *skip; /* where many elements of A are zero */
 } pt_gemm_tiles;
 

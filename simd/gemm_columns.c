@@ -15,13 +15,14 @@ static size_t copying_steps(const pt_shards *shards) {
     return steps;
 }
 
-/* A few last columns: the tile is turned around, with the rows of C along its vectors. */
-static void narrow_columns(const pt_gemm_tiles *tiles, size_t m, size_t n, const pt_shards *shards,
+/* Few columns, all or the last: the tile is turned around, with the rows of C along its vectors, and
+ * its sums turned back on their way to C. */
+static void turned_columns(const pt_gemm_tiles *tiles, size_t m, size_t n, const pt_shards *shards,
                            const float *a, size_t lda, const float *b, size_t ldb,
                            const float *rate, float *c, size_t ldc) {
     enum { BLOCK = PT_GEMM_MAX_VECTORS * PT_GEMM_LINE };
-    float block[PT_GEMM_NARROW * BLOCK] = {0};
-    assert(tiles->lanes > 0 && n <= PT_GEMM_NARROW);
+    float block[PT_GEMM_MAX_ROWS * BLOCK];
+    assert(tiles->lanes > 0 && n <= tiles->turned_columns);
     size_t widest = PT_GEMM_MAX_VECTORS;
     while (tiles->max_rows_columns[widest] < n)
         widest--;
@@ -38,15 +39,9 @@ static void narrow_columns(const pt_gemm_tiles *tiles, size_t m, size_t n, const
             .c = block,
             .ldc = BLOCK,
             .shards = shards,
-            .rate = rate,
         };
-        for (size_t x = 0; x < rows && rate; x++)
-            for (size_t j = 0; j < n; j++)
-                block[j * BLOCK + x] = c[(i + x) * ldc + j];
         tiles->columns[divide_up(rows, tiles->lanes)][n](&tile);
-        for (size_t x = 0; x < rows; x++)
-            for (size_t j = 0; j < n; j++)
-                c[(i + x) * ldc + j] = block[j * BLOCK + x];
+        tiles->apply_turned(n, rows, block, BLOCK, rate, c + i * ldc, ldc);
     }
 }
 
@@ -119,12 +114,13 @@ void pt_gemm_blocked_columns(const pt_gemm_tiles *tiles, size_t m, size_t n,
     }
     a += first * lda;
     b += first * ldb;
-    const size_t narrow = narrow_rest(tiles, m, n);
-    n -= narrow;
+    const bool all = n <= tiles->turned_columns && m >= tiles->turned_rows;
+    const size_t turned = all ? n : narrow_rest(tiles, m, n);
+    n -= turned;
     if (n > 0 && pt_gemm_is_wide_columns(tiles, m, n, k))
         pt_gemm_wide_columns(tiles, m, n, shards, a, lda, b, ldb, rate, c, ldc, scratch);
     else if (n > 0)
         blocked_columns(tiles, m, n, shards, a, lda, b, ldb, rate, c, ldc, scratch);
-    if (narrow > 0) /* last: A is in cache then */
-        narrow_columns(tiles, m, narrow, shards, a, lda, b + n, ldb, rate, c + n, ldc);
+    if (turned > 0) /* last: A is in cache then */
+        turned_columns(tiles, m, turned, shards, a, lda, b + n, ldb, rate, c + n, ldc);
 }

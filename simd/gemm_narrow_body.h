@@ -1,4 +1,4 @@
-/* gemm_narrow_body.h: products with a few columns (nn and nt), written once for every vector width.
+/* gemm_narrow_body.h: products with a few columns, written once for every vector width.
  *
  * With one to four columns most of a vector along a row of C would be empty. So the rows of C lie
  * along the vectors: a block of LANES x LANES floats of A is transposed in registers, and then each
@@ -81,6 +81,23 @@ static ALWAYS_INLINE void narrow_rows(size_t n, const pt_gemm_narrow *x) {
     }
     if (m > 0)
         narrow_groups(n, 1, m, false, x, a, c);
+}
+
+/* --- tn: sums that were computed across rows --- */
+
+static void apply_turned(size_t n, size_t m, const float *sums, size_t ld, const float *rate,
+                         float *c, size_t ldc) {
+    const vec_mask columns = vec_first(n);
+    for (size_t x = 0; x < m; x += LANES) {
+        vec row[LANES];
+        load_transposed(sums + x, ld, n, vec_first(LANES), row);
+        UNROLL for (size_t i = 0; i < LANES; i++) if (i < m - x) {
+            if (rate)
+                row[i] = vec_fma(vec_broadcast(rate), row[i], vec_load_masked(columns, c));
+            vec_store_masked(columns, c, row[i]);
+            c += ldc;
+        }
+    }
 }
 
 #define DEFINE_NARROW(n)                                                                           \
