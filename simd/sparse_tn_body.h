@@ -30,7 +30,7 @@ enum {
     FEW_ROWS = 4,         /* to look which of so few are zero costs more than it saves */
     TN_LINE = 16,         /* floats in a cache line */
     TN_PACK_STRIDE = 128, /* floats: rows of B a multiple of this apart share too few sets of L1 */
-    TN_BYTES = 256 << 10, /* of A spread out at a time (a chunk of columns at the least) */
+    TN_BYTES = 4 << 20,   /* of A spread out at a time (a chunk of columns at the least) */
     MASK_ALIGNMENT = 64,
 };
 

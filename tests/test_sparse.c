@@ -16,7 +16,7 @@
 
 /* --- memory: every operand ends close to a page that may not be touched --- */
 
-enum { REGIONS = 8, REGION_BYTES = 1 << 22, MARGIN = 256, CANARY = 0x7f };
+enum { REGIONS = 8, REGION_BYTES = 20 << 20, MARGIN = 256, CANARY = 0x7f };
 enum { BYTES, ENTRIES, DENSE, B, BIAS, EXPECTED, RESULT, SCRATCH };
 
 typedef struct region {
@@ -532,13 +532,13 @@ TEST(sparse, gradient_in_pieces_and_panels) {
                                               .descend = e == 1,
                                               .even = true,
                                               .distinct = 30});
-    /* more rows than are copied at once: one chunk of columns after the other */
+    /* more than is spread out at once: some chunks of columns after the others */
     check_gradient(&(sparse_case){.m = 3000,
-                                  .n = 20,
-                                  .k = 150,
+                                  .n = 6,
+                                  .k = 1500,
                                   .percent = 19,
                                   .shards = 3,
-                                  .end = 150,
+                                  .end = 1500,
                                   .even = true,
                                   .distinct = 500});
     pt_float_environment_leave(previous);

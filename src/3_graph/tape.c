@@ -64,6 +64,17 @@ size_t pt_graph_scratch(const pt_graph *graph, const pt_kernels *kernels, size_t
     return most;
 }
 
+/* As many rows as the tile's to prefetch while it is computed: those of the next mini-batch or, of a
+ * mini-batch whose lists would not stay in L2 for so long, those that come soon. */
+static const pt_sparse_row *rows_ahead(const pt_tape *tape, const pt_tile *tile) {
+    enum { SOON = 256 };
+    if (tape->rows <= 2 * SOON || !tape->ahead)
+        return tape->ahead ? tape->ahead + tile->row_begin : NULL;
+    if (tile->row_end + SOON <= tape->rows)
+        return tape->sparse + tile->row_begin + SOON;
+    return tape->ahead; /* the first of the next */
+}
+
 static pt_call make_call(const pt_graph *graph, const pt_kernels *kernels, const float *params,
                          const pt_tape *tape, size_t index, const pt_tile *tile, void *scratch) {
     const pt_node *node = &graph->nodes[index];
@@ -82,7 +93,7 @@ static pt_call make_call(const pt_graph *graph, const pt_kernels *kernels, const
         if (node->input[k] == 0 && tape->sparse) {
             call.sparse_in = tape->sparse + begin;
             call.byte_value = tape->byte_value;
-            call.ahead = tape->ahead ? tape->ahead + begin : NULL;
+            call.ahead = rows_ahead(tape, tile);
         }
     }
     call.out = tape->value[index] + begin * node->ld;

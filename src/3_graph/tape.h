@@ -16,7 +16,7 @@ typedef struct pt_tape {
     const float *data;           /* node 0's values, rows x its ld, lent by a mini-batch */
     const pt_sparse_row *sparse; /* the same as lists of bytes instead; NULL: dense */
     const float *byte_value;     /* what a byte of those stands for */
-    const pt_sparse_row *ahead;  /* rows of the next mini-batch, to prefetch; or NULL */
+    const pt_sparse_row *ahead;  /* the next mini-batch, to be prefetched; or NULL */
     float **value;               /* node_count pointers; value[0] stays NULL */
     float **gradient;    /* node_count pointers, NULL where none is wanted; NULL: inference only */
     float *fan_out;      /* one more gradient, for nodes that feed several others; or NULL */
