@@ -54,7 +54,6 @@ static const pt_gemm_tiles tiles_avx2 = {
     .panel_floats = 5120,      /* 20 KB of an L1 of 32 (Haswell to Zen 4): 320 rows of 16 */
     .block_floats = 64 * 1024, /* 256 KB, half of an L2 of 512 KB */
     .pack_panels = 6,
-    .pack_panels_shared = 6,
     .crowded_rows = 6, /* of 8 ways */
     .narrow_rest = 1,
     .narrow_from = 2 * LANES,

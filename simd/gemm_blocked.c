@@ -63,12 +63,6 @@ static size_t narrow_rest_transposed(const pt_gemm_tiles *tiles, size_t m, size_
     return worth_it ? rest : 0;
 }
 
-/* Whether enough panels use A for packing it to pay. */
-static bool packs_a(const pt_gemm_tiles *tiles, size_t vectors_in_n, size_t widest, size_t lda) {
-    const size_t panels = lda % A_SET_STRIDE == 0 ? tiles->pack_panels_shared : tiles->pack_panels;
-    return vectors_in_n > panels * widest;
-}
-
 /* m rows and k columns of A in the order of `count` tiles. */
 static void pack_a(const pt_gemm_tiles *tiles, size_t m, size_t count, size_t k, const float *a,
                    size_t lda, float *packed) {
@@ -242,9 +236,10 @@ static void blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m, 
     const size_t widest_later = min_size(min_size(widest + 1, vectors_in_n), PT_GEMM_MAX_VECTORS);
     const size_t panel_size = min_size(k_block * widest_later * lanes, max_panel_floats(tiles));
     float *panel = scratch, *other_panel = panel + panel_size;
-    float *a_packed = packs_a(tiles, vectors_in_n, widest, lda) ? panel + 2 * panel_size : NULL;
+    const bool packs_a = vectors_in_n > tiles->pack_panels * widest;
+    float *a_packed = packs_a ? panel + 2 * panel_size : NULL;
     /* Rows of A that lie 4 KB apart all share the sets of L1. */
-    const bool crowded = lda % (2 * A_SET_STRIDE) == 0 && !a_packed;
+    const bool crowded = lda % A_SET_STRIDE == 0 && !a_packed;
     const size_t row_limit = crowded ? tiles->crowded_rows : PT_GEMM_MAX_ROWS;
     size_t a_count = 0; /* tiles that A is packed for */
     const bool in_place = k * ldb <= IN_PLACE_FLOATS;

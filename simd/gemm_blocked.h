@@ -106,10 +106,9 @@ typedef struct pt_gemm_tiles {
     size_t usual_vectors; /* the main tile's */
     size_t panel_floats;  /* a packed panel's size, for L1 */
     size_t block_floats;  /* a block of A, to stay in L2 */
-    /* A is packed where more panels than this use it: that of any rows, and that whose rows lie a
-     * multiple of 2 KB apart; while it is not and they lie 4 KB apart, a tile has at most so many
-     * rows. */
-    size_t pack_panels, pack_panels_shared, crowded_rows;
+    /* A is packed where more panels than this use it; while it is not and its rows lie 4 KB apart, a
+     * tile has at most so many of them. */
+    size_t pack_panels, crowded_rows;
     /* nn, nt: at most so many columns beyond full vectors are computed across rows, from so many
      * columns on. */
     size_t narrow_rest, narrow_from;

@@ -11,7 +11,7 @@
 
 enum {
     A_BLOCK_ROWS = 512,          /* nn, nt: a block of A has no more rows than this */
-    A_SET_STRIDE = 512,          /* floats: rows of A a multiple of this apart share L1 sets */
+    A_SET_STRIDE = 1024,         /* floats: rows of A a multiple of this apart share an L1 set */
     PREFETCH_C_FLOATS = 4096,    /* nn, nt: a C of more (16 KB) may not be in L1 */
     PREFETCH_FIRST = 64,         /* nt: steps of the first panel; then the hardware knows */
     FEW_TILES = 8,               /* nn: so many are walked without the loops for more */

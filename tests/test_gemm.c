@@ -346,7 +346,7 @@ TEST(gemm, blocks) {
     pt_float_environment_leave(previous);
 }
 
-/* Rows a multiple of a page apart, where tiles have fewer rows, or A is packed sooner. */
+/* Rows a multiple of a page apart, where tiles have fewer rows. */
 TEST(gemm, page_strides) {
     unsigned previous = enter();
     static const size_t shapes[][3] = {{1, 70, 30},    {14, 64, 256}, {40, 100, 300},

@@ -15,9 +15,4 @@ static PT_ONLY_PREFETCHES void pt_prefetch(const void *from, size_t bytes) {
         __builtin_prefetch((const char *)from + offset);
 }
 
-static PT_ONLY_PREFETCHES void pt_prefetch_to_write(void *to, size_t bytes) {
-    for (size_t offset = 0; offset < bytes; offset += PT_ALIGNMENT)
-        __builtin_prefetch((char *)to + offset, 1);
-}
-
 #endif

@@ -11,7 +11,6 @@
  * cores. A chain of fused multiply-adds over the inputs goes on where the worker before has left it,
  * so the bits are those of one worker.
  */
-#include "0_base/prefetch.h"
 #include "4_train/region.h"
 
 void pt_seat_wait_for_all(pt_seat *seat) {
@@ -129,8 +128,8 @@ static void wait_for_stage(pt_seat *seat, size_t block, unsigned stage) {
 /* The first block that worker w walks on, unless another has time to; w == workers: the end. Earlier
  * workers get more: each is done with the relay by a block's time before the next. */
 static size_t first_block(const pt_region *r, size_t w, size_t workers) {
-    const double relay =
-        1.7; /* half of a block's time in the relay by its time afterwards, measured */
+    /* Half of a block's time in the relay by its time afterwards, measured. */
+    const double relay = 1.7;
     const double blocks = (double)r->blocks + relay * (double)(workers - w);
     const size_t first = (size_t)((double)w / (double)workers * blocks + 0.5);
     return first < r->blocks ? first : r->blocks;
@@ -138,7 +137,8 @@ static size_t first_block(const pt_region *r, size_t w, size_t workers) {
 
 /* The next block that worker `owner` is to walk on in this step. False: none is left. Counts go on from
  * step to step, so that nobody needs to reset them. */
-static bool take_block(pt_region *r, size_t owner, size_t workers, uint64_t step, size_t *block) {
+static bool take_home_block(pt_region *r, size_t owner, size_t workers, uint64_t step,
+                            size_t *block) {
     const size_t begin = first_block(r, owner, workers);
     const size_t count = first_block(r, owner + 1, workers) - begin;
     const size_t before = (size_t)(step - r->first) * count;
@@ -190,7 +190,7 @@ static void walk_relay(pt_seat *seat, const pt_batch *batch, uint64_t step) {
     }
     for (size_t w = 0; w < seat->workers; w++) { /* one's own, then what others have left */
         const size_t owner = (seat->worker + w) % seat->workers;
-        while (take_block(r, owner, seat->workers, step, &b)) {
+        while (take_home_block(r, owner, seat->workers, step, &b)) {
             pt_partition(t->batch.rows, 1, b, r->blocks, &begin, &end);
             wait_for_stage(seat, b, all);
             walk_on(seat, batch, begin, end);
