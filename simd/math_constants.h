@@ -34,7 +34,7 @@
 #define PT_EXP_LARGEST  0x1.62e42ep+6f
 #define PT_EXP_SMALLEST (-0x1.5d589ep+6f)
 
-/* Beyond these, sigmoid is constant in float, and silu is x or -0. */
+/* Beyond these, sigmoid is constant in float, and silu is x or 0. */
 #define PT_SIGMOID_LOWEST  (-87.0f) /* of -x: 1 / (1 + exp(-87)) is 1 */
 #define PT_SIGMOID_HIGHEST 88.0f /* of -x: 2^n is finite, and the result below the normal numbers */
 

@@ -18,6 +18,16 @@ V16_INLINE v16 v16_reduce_exp(v16 x, v16 *r) {
     return shifted;
 }
 
+/* For -x, without the negation. */
+V16_INLINE v16 v16_reduce_exp_minus(v16 x, v16 *r) {
+    v16 magic = v16_set1(PT_ROUND_MAGIC);
+    v16 shifted = v16_fma(x, v16_set1(-PT_LOG2_E), magic);
+    v16 n = v16_sub(shifted, magic);
+    v16 high = v16_fma(n, v16_set1(-PT_LN2_HIGH), v16_negate(x));
+    *r = v16_fma(n, v16_set1(-PT_LN2_LOW), high);
+    return shifted;
+}
+
 V16_INLINE v16 v16_exp_polynomial(v16 r) {
     v16 q = v16_fma(v16_set1(PT_EXP_4), r, v16_set1(PT_EXP_3));
     q = v16_fma(q, r, v16_set1(PT_EXP_2));
@@ -35,34 +45,23 @@ V16_INLINE v16 v16_exp(v16 x) {
                       v16_add(x, v16_set1(INFINITY)));
 }
 
-V16_INLINE v16 v16_one_plus_exp(v16 z, v16 *low) {
+V16_INLINE v16 v16_one_plus_exp_minus(v16 x) {
     v16 r, one = v16_set1(1.0f);
-    v16 n = v16_reduce_exp(z, &r);
+    v16 power = v16_power_of_2(v16_reduce_exp_minus(x, &r));
     v16 p = v16_fma(v16_exp_polynomial(r), r, one);
-    v16 exp_r = v16_fma(p, r, one), exp_r_low = v16_fma(p, r, v16_sub(one, exp_r));
-    v16 scale = v16_power_of_2(n), e = v16_mul(exp_r, scale);
-    v16 sum = v16_add(one, e), part = v16_sub(sum, one);
-    v16 sum_low = v16_add(v16_sub(one, v16_sub(sum, part)), v16_sub(e, part));
-    *low = v16_fma(exp_r_low, scale, sum_low);
-    return sum;
+    v16 sum = v16_add(one, power), low = v16_sub(power, v16_sub(sum, one));
+    return v16_add(sum, v16_fma(p, v16_mul(power, r), low));
 }
 
 V16_INLINE v16 v16_sigmoid(v16 x) {
-    v16 z = v16_max(v16_set1(PT_SIGMOID_LOWEST), v16_negate(x)), low;
-    z = v16_min(v16_set1(PT_SIGMOID_HIGHEST), z);
-    v16 sum = v16_one_plus_exp(z, &low), one = v16_set1(1.0f);
-    v16 y = v16_div(one, sum);
-    return v16_fma(v16_fma(v16_negate(low), y, v16_fma(v16_negate(sum), y, one)), y, y);
+    v16 cut = v16_min(v16_set1(-PT_SIGMOID_LOWEST), v16_max(v16_set1(-PT_SIGMOID_HIGHEST), x));
+    return v16_div(v16_set1(1.0f), v16_one_plus_exp_minus(cut));
 }
 
 V16_INLINE v16 v16_silu(v16 x) {
-    v16 cut = v16_max(v16_set1(-PT_SIGMOID_HIGHEST), x), low;
-    v16 z = v16_max(v16_set1(PT_SIGMOID_LOWEST), v16_negate(cut));
-    v16 sum = v16_one_plus_exp(z, &low);
-    v16 inverse = v16_div(v16_set1(1.0f), sum), y = v16_mul(cut, inverse);
-    v16 lacks = v16_fma(v16_negate(low), y, v16_fma(v16_negate(sum), y, cut));
-    return v16_select(v16_less_equal(x, v16_set1(PT_SIGMOID_HIGHEST)), v16_fma(lacks, inverse, y),
-                      x);
+    v16 factor = v16_keep(v16_not_less_equal(x, v16_set1(-PT_SIGMOID_HIGHEST)), x);
+    v16 cut = v16_min(v16_set1(-PT_SIGMOID_LOWEST), factor);
+    return v16_div(factor, v16_one_plus_exp_minus(cut));
 }
 
 V16_INLINE v16 v16_silu_slope(v16 x) {
@@ -112,14 +111,15 @@ V16_INLINE v16 v16_gelu_slope(v16 x) {
 
 V16_INLINE v16 v16_tanh(v16 x) {
     v16 a = v16_min(v16_set1(PT_TANH_HIGHEST), v16_abs(x));
-    v16_index i = v16_tanh_interval(v16_max(v16_set1(PT_TANH_FIRST), a));
     v16_mask first = v16_less(a, v16_set1(PT_TANH_SECOND));
+    v16_index i = v16_tanh_interval(a, first);
     v16 t = v16_sub(a, v16_lookup(pt_tanh_center, i));
     v16 v = v16_select(first, v16_mul(t, t), t);
     v16 p = v16_lookup(pt_tanh_table[PT_TANH_DEGREE], i);
+#pragma GCC unroll 8 /* so that the tables stay in registers */
     for (int k = PT_TANH_DEGREE - 1; k > 0; k--)
         p = v16_fma(p, v, v16_lookup(pt_tanh_table[k], i));
-    v16 y = v16_fma(t, p, v16_select(first, a, v16_lookup(pt_tanh_table[0], i)));
+    v16 y = v16_fma(t, p, v16_lookup_or(first, a, pt_tanh_table[0], i));
     return v16_copy_sign(y, x);
 }
 

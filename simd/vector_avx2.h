@@ -151,8 +151,7 @@ V16_INLINE unsigned v16_mask_bits(v16_mask mask) {
 /* ---- bits ---- */
 
 V16_INLINE v16 v16_negate(v16 x) {
-    __m256 sign = _mm256_set1_ps(-0.0f);
-    return (v16){_mm256_xor_ps(x.low, sign), _mm256_xor_ps(x.high, sign)};
+    return (v16){-x.low, -x.high}; /* which becomes part of a multiplication that follows */
 }
 
 V16_INLINE v16 v16_abs(v16 x) {
@@ -198,20 +197,25 @@ typedef struct v16_index {
     __m256i low, high;
 } v16_index;
 
-V16_INLINE __m256i v16_half_tanh_interval(__m256 a) {
-    __m256i first = _mm256_set1_epi32((int)PT_TANH_FIRST_BITS);
-    return _mm256_srli_epi32(_mm256_sub_epi32(_mm256_castps_si256(a), first),
-                             PT_TANH_INTERVAL_SHIFT);
+V16_INLINE __m256i v16_half_tanh_interval(__m256 a, __m256i first) {
+    __m256i start = _mm256_set1_epi32((int)PT_TANH_FIRST_BITS);
+    __m256i distance = _mm256_sub_epi32(_mm256_castps_si256(a), start);
+    return _mm256_andnot_si256(first, _mm256_srli_epi32(distance, PT_TANH_INTERVAL_SHIFT));
 }
 
-V16_INLINE v16_index v16_tanh_interval(v16 a) {
-    return (v16_index){v16_half_tanh_interval(a.low), v16_half_tanh_interval(a.high)};
+V16_INLINE v16_index v16_tanh_interval(v16 a, v16_mask first) {
+    return (v16_index){v16_half_tanh_interval(a.low, first.low),
+                       v16_half_tanh_interval(a.high, first.high)};
 }
 
 V16_INLINE v16 v16_lookup(const float table[8], v16_index i) {
     __m256 entries = _mm256_loadu_ps(table);
     return (v16){_mm256_permutevar8x32_ps(entries, i.low),
                  _mm256_permutevar8x32_ps(entries, i.high)};
+}
+
+V16_INLINE v16 v16_lookup_or(v16_mask mask, v16 x, const float table[8], v16_index i) {
+    return v16_select(mask, x, v16_lookup(table, i));
 }
 
 /* ---- across lanes ---- */

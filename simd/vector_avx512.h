@@ -132,7 +132,7 @@ V16_INLINE unsigned v16_mask_bits(v16_mask mask) {
 /* ---- bits ---- */
 
 V16_INLINE v16 v16_negate(v16 x) {
-    return _mm512_xor_ps(x, _mm512_set1_ps(-0.0f));
+    return -x; /* which becomes part of a multiplication that follows */
 }
 
 V16_INLINE v16 v16_abs(v16 x) {
@@ -172,16 +172,25 @@ V16_INLINE v16 v16_split(v16 x, v16 *m) {
 
 typedef __m512i v16_index;
 
-/* The number of a's interval, for a >= PT_TANH_FIRST; see pt_tanh_table. */
-V16_INLINE v16_index v16_tanh_interval(v16 a) {
-    __m512i first = _mm512_set1_epi32((int)PT_TANH_FIRST_BITS);
-    return _mm512_srli_epi32(_mm512_sub_epi32(_mm512_castps_si512(a), first),
-                             PT_TANH_INTERVAL_SHIFT);
+/* The number of a's interval, 0 where the mask says so; see pt_tanh_table. */
+V16_INLINE v16_index v16_tanh_interval(v16 a, v16_mask first) {
+    __m512i start = _mm512_set1_epi32((int)PT_TANH_FIRST_BITS);
+    return _mm512_maskz_srli_epi32(
+        (v16_mask)~first, _mm512_sub_epi32(_mm512_castps_si512(a), start), PT_TANH_INTERVAL_SHIFT);
+}
+
+V16_INLINE v16 v16_table(const float table[8]) {
+    return _mm512_broadcast_f32x8(_mm256_loadu_ps(table));
 }
 
 /* table[i % 8] */
 V16_INLINE v16 v16_lookup(const float table[8], v16_index i) {
-    return _mm512_permutexvar_ps(i, _mm512_broadcast_f32x8(_mm256_loadu_ps(table)));
+    return _mm512_permutexvar_ps(i, v16_table(table));
+}
+
+/* mask ? x : table[i % 8] */
+V16_INLINE v16 v16_lookup_or(v16_mask mask, v16 x, const float table[8], v16_index i) {
+    return _mm512_mask_permutexvar_ps(x, (v16_mask)~mask, i, v16_table(table));
 }
 
 /* ---- across lanes ---- */

@@ -51,10 +51,10 @@ static long double exact_silu(long double x) {
 static const function functions[] = {
     {"exp", offsetof(pt_kernels, exp_forward), expl, 0.90, -INFINITY},
     {"log", offsetof(pt_kernels, log_forward), logl, 0.82, -INFINITY},
-    {"sigmoid", offsetof(pt_kernels, sigmoid_forward), exact_sigmoid, 0.90, -INFINITY},
+    {"sigmoid", offsetof(pt_kernels, sigmoid_forward), exact_sigmoid, 1.97, -INFINITY},
     {"tanh", offsetof(pt_kernels, tanh_forward), tanhl, 0.84, -INFINITY},
     {"gelu", offsetof(pt_kernels, gelu_forward), exact_gelu, 6.20, -INFINITY},
-    {"silu", offsetof(pt_kernels, silu_forward), exact_silu, 0.96, -87.0f}, /* then, to -0 */
+    {"silu", offsetof(pt_kernels, silu_forward), exact_silu, 1.99, -87.9f}, /* then, 0 */
 };
 
 enum { EXP, LOG, SIGMOID, TANH, GELU, SILU, FUNCTIONS };
