@@ -32,13 +32,14 @@ static size_t count_nonzero_avx512(size_t n, const uint8_t *x) {
 }
 
 static size_t sparse_scratch_avx512(size_t rows, size_t n, size_t columns) {
-    const size_t nn = sparse_nn_scratch(n, columns), tn = sparse_tn_scratch(rows, n, columns);
-    return nn > tn ? nn : tn;
+    const size_t tn =
+        max_size(sparse_tn_scratch(rows, n, columns), sparse_tn_four_scratch(columns));
+    return max_size(sparse_nn_scratch(n, columns), tn);
 }
 
 void pt_sparse_init_avx512(pt_kernels *kernels) {
     kernels->count_nonzero = count_nonzero_avx512;
     kernels->sparse_scratch = sparse_scratch_avx512;
     kernels->sparse_nn = sparse_nn;
-    kernels->sparse_tn = sparse_tn;
+    kernels->sparse_tn = sparse_tn_avx512;
 }

@@ -38,5 +38,5 @@ static void sparse_list_vbmi2(size_t n, const uint8_t *x, uint64_t *bitmap, uint
 
 void pt_sparse_init_avx512_vbmi2(pt_kernels *kernels) {
     kernels->sparse_list = sparse_list_vbmi2;
-    kernels->sparse_tn = sparse_tn;
+    kernels->sparse_tn = sparse_tn_avx512;
 }

@@ -29,3 +29,13 @@ static inline void transpose_groups(const group_bits bits[64], size_t rows, size
 }
 
 #include "simd/sparse_tn_body.h"
+#include "simd/sparse_tn_four_avx512_body.h"
+
+static void sparse_tn_avx512(size_t begin, size_t end, size_t n, const pt_shards *shards,
+                             const pt_sparse_row *a, const float *value, const float *b, size_t ldb,
+                             const float *rate, float *c, size_t ldc, void *scratch) {
+    if (begin < end && takes_four(shards))
+        sparse_tn_four(begin, end, n, shards, a, value, b, ldb, rate, c, ldc, scratch);
+    else
+        sparse_tn(begin, end, n, shards, a, value, b, ldb, rate, c, ldc, scratch);
+}

@@ -9,8 +9,10 @@
  * number, stays in registers.
  */
 enum {
-    FEW_VECTORS = 4,   /* widest panel: three sums of it and a factor fit 16 registers */
-    FEW_MAX_ROWS = 20, /* of the mini-batch; beyond, tiles are as fast; AVX2 has pairs from 13 on */
+    FEW_VECTORS = 4, /* widest panel: three sums of it and a factor fit 16 registers */
+    /* Of the mini-batch; beyond, tiles are as fast. Of four shards AVX2 has pairs from 13 on, AVX-512
+     * tiles of its own for any number. */
+    FEW_MAX_ROWS = 20,
 };
 
 typedef struct few_columns {

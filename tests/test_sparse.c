@@ -251,9 +251,10 @@ static void check_result(const sparse_case *s, const pt_kernels *kernels, const 
               s->begin, s->end, s->shards, same ? "wrote outside" : "other bits");
 }
 
+/* Full of NaNs, so that what is read before it is written shows. */
 static void *new_scratch(const pt_kernels *kernels, const sparse_case *s) {
-    const size_t bytes = kernels->sparse_scratch(s->m, s->n, s->k);
-    return place(SCRATCH, (bytes + 63) / 64 * 64, 0);
+    const size_t bytes = (kernels->sparse_scratch(s->m, s->n, s->k) + 63) / 64 * 64;
+    return memset(place(SCRATCH, bytes, 0), 0xff, bytes);
 }
 
 static void check_forward(const sparse_case *s) {
