@@ -11,7 +11,7 @@
 enum {
     FEW_VECTORS = 4, /* widest panel: three sums of it and a factor fit 16 registers */
     /* Of the mini-batch; beyond, tiles are as fast. Of four shards AVX2 has pairs from 13 on, AVX-512
-     * tiles of its own for any number. */
+     * from 5. */
     FEW_MAX_ROWS = 20,
 };
 

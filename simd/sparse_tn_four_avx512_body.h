@@ -12,6 +12,7 @@
 enum {
     FOUR = 4,       /* shards */
     FOUR_ROWS = 32, /* of a shard, at most */
+    FOUR_LEAST = 5, /* rows of all: for fewer see sparse_tn_few_body.h */
     FOUR_LOG = 6,
     FOUR_STRIDE = 1 << FOUR_LOG, /* bytes of A, floats of B in a row */
     /* A shard's rows and one more, which of B holds zeros, of A anything. */
@@ -240,6 +241,8 @@ static void four_panel(const four_tiles *t, size_t n, const four_chunk *chunk, s
 /* --- all of it --- */
 
 static bool takes_four(const pt_shards *shards) {
+    if (shards->row[shards->count] - shards->row[0] < FOUR_LEAST)
+        return false;
     for (size_t s = 0; s < shards->count; s++)
         if (shards->row[s + 1] - shards->row[s] > FOUR_ROWS)
             return false;
