@@ -8,7 +8,7 @@
  *   - a reduction along a row uses 16 interleaved partial sums (element j goes to lane j % 16, lanes
  *     start at +0), then one tree: lane l += lane l+8, += l+4, += l+2, += l+1;
  *   - elementwise functions are fixed sequences of IEEE-exact operations (+, *, fma, /, sqrt, min,
- *     max, compare, convert), see the formulas in simd/math_*.
+ *     max, compare, convert), see the formulas in simd/math_*; a NaN is a NaN, of any sign and payload.
  * Kernels must be called with flush-to-zero set (pt_float_environment_enter), so that denormals
  * neither cost time nor depend on the instruction set.
  *
@@ -134,7 +134,7 @@ typedef struct pt_kernels {
     void (*gelu_forward)(size_t n, const float *x, float *y); /* x Phi(x), Phi of the normal law */
     /* dy (Phi(x) + x phi(x)): of the input x, not of y */
     void (*gelu_backward)(size_t n, const float *x, const float *dy, float *dx);
-    /* x sigmoid(x); +-0 below x = -87.3, where it is between -1.1e-36 and -0 */
+    /* x sigmoid(x); +0 from x = -88 down, where it is between -5.4e-37 and -0 */
     void (*silu_forward)(size_t n, const float *x, float *y);
     /* dy sigmoid(x) (1 + x sigmoid(-x)): of the input x, not of y */
     void (*silu_backward)(size_t n, const float *x, const float *dy, float *dx);

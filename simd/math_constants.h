@@ -34,9 +34,9 @@
 #define PT_EXP_LARGEST  0x1.62e42ep+6f
 #define PT_EXP_SMALLEST (-0x1.5d589ep+6f)
 
-/* Beyond these, sigmoid is constant in float, and silu is x or 0. */
+/* Beyond these, sigmoid is constant in float, and silu is x or taken as 0. */
 #define PT_SIGMOID_LOWEST  (-87.0f) /* of -x: 1 / (1 + exp(-87)) is 1 */
-#define PT_SIGMOID_HIGHEST 88.0f /* of -x: 2^n is finite, and the result below the normal numbers */
+#define PT_SIGMOID_HIGHEST 88.0f    /* of -x: 2^n is finite, and sigmoid below the normal numbers */
 
 /* gelu. From 13.24 on, exp(-x^2 / 2) is below the normal numbers. The Mills ratio over sqrt(2 pi),
  * Phi(-a) exp(a^2 / 2) = (P0 + ... + P4 a^4) / (1 + Q1 a + ... + Q5 a^5), relative error 1.8e-8. */

@@ -6,6 +6,7 @@
 #ifndef PT_SIMD_MATH_VECTOR_H
 #define PT_SIMD_MATH_VECTOR_H
 
+#include "simd/loops.h"
 #include "simd/math_constants.h"
 
 #include <math.h>
@@ -18,7 +19,7 @@ V16_INLINE v16 v16_reduce_exp(v16 x, v16 *r) {
     return shifted;
 }
 
-/* For -x, without the negation. */
+/* Of -x; the negation goes into a constant and into an fma. */
 V16_INLINE v16 v16_reduce_exp_minus(v16 x, v16 *r) {
     v16 magic = v16_set1(PT_ROUND_MAGIC);
     v16 shifted = v16_fma(x, v16_set1(-PT_LOG2_E), magic);
@@ -116,9 +117,9 @@ V16_INLINE v16 v16_tanh(v16 x) {
     v16 t = v16_sub(a, v16_lookup(pt_tanh_center, i));
     v16 v = v16_select(first, v16_mul(t, t), t);
     v16 p = v16_lookup(pt_tanh_table[PT_TANH_DEGREE], i);
-#pragma GCC unroll 8 /* so that the tables stay in registers */
-    for (int k = PT_TANH_DEGREE - 1; k > 0; k--)
-        p = v16_fma(p, v, v16_lookup(pt_tanh_table[k], i));
+    UNROLL /* so that the tables stay in registers */
+        for (int k = PT_TANH_DEGREE - 1; k > 0; k--) p =
+            v16_fma(p, v, v16_lookup(pt_tanh_table[k], i));
     v16 y = v16_fma(t, p, v16_lookup_or(first, a, pt_tanh_table[0], i));
     return v16_copy_sign(y, x);
 }

@@ -2,7 +2,8 @@
  * AVX-512's first instructions, sparse_avx512_vbmi2.c with those that move bytes. Before it,
  * expand_bytes(bits, byte): a vector of 64 bytes, the next of `byte` where `bits` is set, else 0.
  *
- * Tiles of 4 columns x 64: 16 accumulators, 4 registers of B, 1 broadcast.
+ * Four shards of up to 32 rows are summed as sparse_tn_four_avx512_body.h says, and sparse_tn_avx512
+ * chooses. The others in tiles of 4 columns x 64: 16 accumulators, 4 registers of B, 1 broadcast.
  */
 enum { TILE_VECTORS = 4, CHUNK = 64 };
 typedef uint16_t group_bits;

@@ -10,8 +10,8 @@
  */
 enum {
     FEW_VECTORS = 4, /* widest panel: three sums of it and a factor fit 16 registers */
-    /* Of the mini-batch; beyond, tiles are as fast. Of four shards AVX2 has pairs from 13 on, AVX-512
-     * from 5. */
+    /* Of the mini-batch; beyond, tiles are as fast. AVX2 has pairs from 13 rows and 25 columns on,
+     * AVX-512 pairs for four shards from 5 rows on. */
     FEW_MAX_ROWS = 20,
 };
 

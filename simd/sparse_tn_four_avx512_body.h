@@ -3,7 +3,7 @@
  * tiles take the others.
  *
  * A tile is a pair of columns of A by up to four vectors of B, summed for two shards side by side, then for
- * the two others. In each step a shard adds its next row that is not zero in both columns; one that has none
+ * the two others. In each step a shard adds its next row whose two bytes are not both zero; one that has none
  * left adds a multiple of a row of zeros. So all four take as many steps as the fullest of them has rows, and
  * pairs of equal numbers of steps are done one after the other: where a loop ends is rarely guessed wrong,
  * while tiles of four columns are wrong at the end of most shards. The tree stays in registers: 16 sums, 8 of
@@ -15,7 +15,7 @@ enum {
     FOUR_LEAST = 5, /* rows of all: for fewer see sparse_tn_few_body.h */
     FOUR_LOG = 6,
     FOUR_STRIDE = 1 << FOUR_LOG, /* bytes of A, floats of B in a row */
-    /* A shard's rows and one more, which of B holds zeros, of A anything. */
+    /* A shard's rows and one more: in B it holds zeros, in A whatever was there. */
     FOUR_SHARD = (FOUR_ROWS + 1) * FOUR_STRIDE,
     FOUR_PAIRS = FOUR_STRIDE / 2,
     FOUR_VECTORS = FOUR_STRIDE / LANES, /* widest panel of B */
@@ -23,12 +23,14 @@ enum {
     FOUR_PLANE = 16,                    /* pairs whose bits are transposed together */
 };
 
+_Static_assert(FOUR_ROWS == 32 && FOUR_PAIRS == 32, "masks and steps are as wide");
+
 /* FOUR_STRIDE columns of A. */
 typedef struct four_chunk {
     uint8_t bytes[FOUR * FOUR_SHARD];
-    uint32_t rows[FOUR_PAIRS][FOUR]; /* of each shard, that are not zero in a pair */
-    uint8_t steps[FOUR_PAIRS];       /* the most of them in a shard */
-    uint8_t unused[FOUR_STRIDE - FOUR_PAIRS];
+    uint32_t rows[FOUR_PAIRS][FOUR];          /* of each shard, that are not zero in a pair */
+    uint8_t steps[FOUR_PAIRS];                /* the most of them in a shard */
+    uint8_t unused[FOUR_STRIDE - FOUR_PAIRS]; /* so that what follows begins a cache line */
 } four_chunk;
 
 typedef struct four_tiles {
@@ -39,35 +41,38 @@ typedef struct four_tiles {
 
 /* --- spreading out --- */
 
-/* Up to FOUR_STRIDE columns from `from` on of one shard. `plane`: for FOUR_PLANE pairs each, the bits of
- * its rows. Moves the rows' bytes on. */
+/* Up to FOUR_STRIDE columns from `from` on of one shard. plane[][at] and on: for FOUR_PLANE pairs each, the
+ * bits of its rows. Moves the rows' bytes on. */
 static ALWAYS_INLINE void four_spread(const pt_sparse_row *a, size_t rows, size_t from,
                                       size_t columns, const uint8_t **byte, uint8_t *spread,
-                                      uint16_t (*plane)[2 * FOUR_ROWS], rows_ahead *ahead) {
+                                      uint16_t (*plane)[2 * FOUR_ROWS], size_t at,
+                                      rows_ahead *ahead) {
     for (size_t r = 0; r < rows; r++) {
-        for (size_t j = 0; j < ahead->columns; j += TN_LINE)
-            __builtin_prefetch(ahead->b + j);
-        ahead->b += ahead->ldb;
+        if (ahead->columns > 0) {
+            for (size_t j = 0; j < ahead->columns; j += TN_LINE)
+                __builtin_prefetch(ahead->b + j);
+            ahead->b += ahead->ldb;
+        }
         const uint64_t set = take_bits(a[r].bitmap, from, columns);
         _mm512_storeu_si512(spread + r * FOUR_STRIDE, expand_bytes(set, byte[r]));
         byte[r] += __builtin_popcountll(set);
         const uint64_t even = 0x5555555555555555, pairs = _pext_u64(set | set >> 1, even);
         UNROLL
         for (size_t i = 0; i < FOUR_PAIRS / FOUR_PLANE; i++)
-            plane[i][r] = (uint16_t)(pairs >> i * FOUR_PLANE);
+            plane[i][at + r] = (uint16_t)(pairs >> i * FOUR_PLANE);
     }
     UNROLL
     for (size_t i = 0; i < FOUR_PAIRS / FOUR_PLANE; i++)
-        memset(plane[i] + rows, 0, (FOUR_ROWS - rows) * sizeof **plane);
+        memset(plane[i] + at + rows, 0, (FOUR_ROWS - rows) * sizeof **plane);
 }
 
-/* rows[pair][0] and [1]: bits of the rows of two shards, read off as the signs while they move up. */
-static ALWAYS_INLINE void four_transpose(const uint16_t *plane, uint32_t (*rows)[FOUR]) {
+/* rows[pair][s] and [s + 1]: bits of these shards' rows, read off as the signs while they move up. */
+static ALWAYS_INLINE void four_transpose(const uint16_t *plane, size_t s, uint32_t (*rows)[FOUR]) {
     __m512i lower = _mm512_loadu_si512(plane), upper = _mm512_loadu_si512(plane + FOUR_ROWS);
     UNROLL
     for (size_t i = FOUR_PLANE; i-- > 0;) {
-        rows[i][0] = _mm512_movepi16_mask(lower);
-        rows[i][1] = _mm512_movepi16_mask(upper);
+        rows[i][s] = _mm512_movepi16_mask(lower);
+        rows[i][s + 1] = _mm512_movepi16_mask(upper);
         lower = _mm512_add_epi16(lower, lower);
         upper = _mm512_add_epi16(upper, upper);
     }
@@ -80,10 +85,9 @@ static void four_prepare(const pt_shards *shards, const pt_sparse_row *a, size_t
     for (size_t s = 0; s < FOUR; s++) {
         const size_t begin = shards->row[s] - shards->row[0];
         four_spread(a + begin, shards->row[s + 1] - shards->row[s], from, columns, byte + begin,
-                    chunk->bytes + s * FOUR_SHARD,
-                    (uint16_t(*)[2 * FOUR_ROWS])(plane[0] + s % 2 * FOUR_ROWS), ahead);
+                    chunk->bytes + s * FOUR_SHARD, plane, s % 2 * FOUR_ROWS, ahead);
         for (size_t i = 0; i < FOUR_PAIRS / FOUR_PLANE && s % 2 == 1; i++)
-            four_transpose(plane[i], (uint32_t(*)[FOUR])(chunk->rows[i * FOUR_PLANE] + (s - 1)));
+            four_transpose(plane[i], s - 1, chunk->rows + i * FOUR_PLANE);
     }
     for (size_t x = 0; x < FOUR_PAIRS; x++) {
         unsigned steps = 0;
@@ -111,8 +115,9 @@ static void four_pack(const pt_shards *shards, size_t columns, const float *b, s
 /* --- one pair --- */
 
 /* four_half in assembly, since gcc 12 copies half of the sums twice in every step. For vector v of the
- * panel p and q are the lower shard's sums of the two columns, zmm r and s the upper one's, zmm b is its row
- * of B. The number of the lowest bit of none is FOUR_ROWS, which is where the zeros are. */
+ * panel p and q are the lower shard's sums of the two columns, zmm r and s the upper one's, zmm b is that
+ * vector of the row of B, of each shard in turn. The number of the lowest bit of none is FOUR_ROWS, which is
+ * where the zeros are. */
 #define FOUR_EACH_1(M) M(0, 16, 20, 24)
 #define FOUR_EACH_2(M) FOUR_EACH_1(M) M(1, 17, 21, 25)
 #define FOUR_EACH_3(M) FOUR_EACH_2(M) M(2, 18, 22, 26)
@@ -158,7 +163,7 @@ static void four_pack(const pt_shards *shards, size_t columns, const float *b, s
 #define FOUR_HALF(EACH)                                                                            \
     __asm__(EACH(FOUR_ZERO) FOUR_BEGIN FOUR_LOWER(EACH) FOUR_UPPER(EACH)                           \
                 FOUR_AGAIN FOUR_SETTLE(EACH)                                                       \
-            : [lower] "+r"(lower), [upper] "+r"(upper), [steps] "+r"(steps), [at] "=&r"(at),       \
+            : [lower] "+&r"(lower), [upper] "+&r"(upper), [steps] "+&r"(steps), [at] "=&r"(at),    \
               [x] "=&r"(x)EACH(FOUR_OUT)                                                           \
             : [panel] "r"(panel), [bytes] "r"(bytes), [value] "r"(value), [shard] "n"(FOUR_SHARD), \
               [log] "n"(FOUR_LOG)                                                                  \
@@ -191,7 +196,8 @@ static ALWAYS_INLINE void four_pair(const four_tiles *t, size_t vectors, vec_mas
     UNROLL
     for (size_t v = 0; v < vectors; v++) {
         __builtin_prefetch(c + v * LANES, 1, 3);
-        __builtin_prefetch(c + t->ldc + v * LANES, 1, 3);
+        if (columns >= 2)
+            __builtin_prefetch(c + t->ldc + v * LANES, 1, 3);
     }
     four_half(t->value, t->panel, vectors, rows, steps, bytes, first, second);
     four_half(t->value, t->panel + 2 * FOUR_SHARD, vectors, rows + 2, steps, bytes + 2 * FOUR_SHARD,

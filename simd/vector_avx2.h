@@ -151,7 +151,7 @@ V16_INLINE unsigned v16_mask_bits(v16_mask mask) {
 /* ---- bits ---- */
 
 V16_INLINE v16 v16_negate(v16 x) {
-    return (v16){-x.low, -x.high}; /* which becomes part of a multiplication that follows */
+    return (v16){-x.low, -x.high}; /* which becomes part of an fma that follows */
 }
 
 V16_INLINE v16 v16_abs(v16 x) {

@@ -54,7 +54,8 @@ static const function functions[] = {
     {"sigmoid", offsetof(pt_kernels, sigmoid_forward), exact_sigmoid, 1.97, -INFINITY},
     {"tanh", offsetof(pt_kernels, tanh_forward), tanhl, 0.84, -INFINITY},
     {"gelu", offsetof(pt_kernels, gelu_forward), exact_gelu, 6.20, -INFINITY},
-    {"silu", offsetof(pt_kernels, silu_forward), exact_silu, 1.99, -87.9f}, /* then, 0 */
+    {"silu", offsetof(pt_kernels, silu_forward), exact_silu, 1.99,
+     -0x1.5ffffep+6f}, /* 0 from -88 down */
 };
 
 enum { EXP, LOG, SIGMOID, TANH, GELU, SILU, FUNCTIONS };

@@ -473,6 +473,16 @@ TEST(sparse, gradient_every_count_of_rows) {
                                           .shards = shards[i],
                                           .end = 600,
                                           .even = true});
+    for (size_t m = 124; m <= 132; m++) /* shards of 31, 32 and 33 rows */
+        for (size_t p = 0; p < PERCENTS; p++)
+            check_gradient(&(sparse_case){.m = m,
+                                          .n = p % 2 ? 50 : 97,
+                                          .k = 70,
+                                          .percent = percents[p],
+                                          .shards = 4,
+                                          .end = 70,
+                                          .even = true,
+                                          .tiny = m % 2 == 0});
     for (size_t n = 25; n <= 60; n++)
         check_gradient(&(sparse_case){.m = n - 12,
                                       .n = n,
