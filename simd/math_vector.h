@@ -11,22 +11,18 @@
 
 #include <math.h>
 
-V16_INLINE v16 v16_reduce_exp(v16 x, v16 *r) {
+/* Of -x with `minus`, where the negation goes into a constant and into an fma. */
+V16_INLINE v16 v16_reduce_exp_signed(v16 x, int minus, v16 *r) {
     v16 magic = v16_set1(PT_ROUND_MAGIC);
-    v16 shifted = v16_fma(x, v16_set1(PT_LOG2_E), magic);
+    v16 shifted = v16_fma(x, v16_set1(minus ? -PT_LOG2_E : PT_LOG2_E), magic);
     v16 n = v16_sub(shifted, magic);
-    *r = v16_fma(n, v16_set1(-PT_LN2_LOW), v16_fma(n, v16_set1(-PT_LN2_HIGH), x));
+    v16 high = v16_fma(n, v16_set1(-PT_LN2_HIGH), minus ? v16_negate(x) : x);
+    *r = v16_fma(n, v16_set1(-PT_LN2_LOW), high);
     return shifted;
 }
 
-/* Of -x; the negation goes into a constant and into an fma. */
-V16_INLINE v16 v16_reduce_exp_minus(v16 x, v16 *r) {
-    v16 magic = v16_set1(PT_ROUND_MAGIC);
-    v16 shifted = v16_fma(x, v16_set1(-PT_LOG2_E), magic);
-    v16 n = v16_sub(shifted, magic);
-    v16 high = v16_fma(n, v16_set1(-PT_LN2_HIGH), v16_negate(x));
-    *r = v16_fma(n, v16_set1(-PT_LN2_LOW), high);
-    return shifted;
+V16_INLINE v16 v16_reduce_exp(v16 x, v16 *r) {
+    return v16_reduce_exp_signed(x, 0, r);
 }
 
 V16_INLINE v16 v16_exp_polynomial(v16 r) {
@@ -48,7 +44,7 @@ V16_INLINE v16 v16_exp(v16 x) {
 
 V16_INLINE v16 v16_one_plus_exp_minus(v16 x) {
     v16 r, one = v16_set1(1.0f);
-    v16 power = v16_power_of_2(v16_reduce_exp_minus(x, &r));
+    v16 power = v16_power_of_2(v16_reduce_exp_signed(x, 1, &r));
     v16 p = v16_fma(v16_exp_polynomial(r), r, one);
     v16 sum = v16_add(one, power), low = v16_sub(power, v16_sub(sum, one));
     return v16_add(sum, v16_fma(p, v16_mul(power, r), low));
