@@ -36,7 +36,7 @@ static ALWAYS_INLINE size_t add_in_fours(const float *value, const uint16_t *pla
     return 0;
 }
 
-/* L1 has 32 KB or 48. Bytes have no caller here: sparse_nn_body.h is as wide as it is. */
+/* L1 has 32 KB or 48. */
 static const pt_skip_blocking FLOAT_ROWS = {.vectors = 8, .bytes = 32 << 10},
                               BYTE_ROWS = {.vectors = 8, .bytes = 32 << 10},
                               COLUMNS = {.vectors = 8, .bytes = 32 << 10};

@@ -111,37 +111,62 @@ typedef struct rows_block {
     const uint32_t *start; /* where the entries of each row begin, and of one row more */
     const float *panel;
     const float *bias; /* where the chains start unless resume is set; NULL: +0 */
-    float *c;
-    size_t ldc;
-    bool resume, finish; /* go on from C; add +0.0f at the end */
+    const float *from; /* sums so far, if resume is set */
+    float *to;         /* where they go */
+    size_t from_ld, to_ld;
+    bool resume, finish; /* go on from sums; add +0.0f at the end */
     const float *next; /* the next block of B where it lies, to be in L2 by the time it is packed */
     size_t next_rows, next_columns, next_ldb;
     const pt_sparse_row *ahead; /* rows whose lists to prefetch, or NULL */
 } rows_block;
 
-/* Row i of C prefetches its share of the next block. */
-static ALWAYS_INLINE void prefetch_share(const rows_block *w, size_t share, size_t i) {
-    const size_t end = min_size((i + 1) * share, w->next_rows);
-    for (size_t r = i * share; r < end; r++)
-        for (size_t x = 0; x < w->next_columns; x += 64 / sizeof(float))
-            __builtin_prefetch(w->next + r * w->next_ldb + x, 0, 2);
+/* The next block of B, asked for in parts of PART_LINES lines: for each row of C the same number. */
+enum { PART_LINES = 4, PART_FLOATS = PART_LINES * 64 / (int)sizeof(float) };
+typedef struct next_parts {
+    const float *row, *part;
+    size_t ldb, columns;
+    size_t left, share; /* parts in all, and for a row of C */
+} next_parts;
+
+static next_parts start_parts(const rows_block *w) {
+    const size_t left = w->next_rows * divide_up(w->next_columns, PART_FLOATS);
+    return (next_parts){.row = w->next,
+                        .part = w->next,
+                        .ldb = w->next_ldb,
+                        .columns = w->next_columns,
+                        .left = left,
+                        .share = divide_up(left, w->rows)};
+}
+
+static ALWAYS_INLINE void prefetch_parts(next_parts *x) {
+    const size_t count = min_size(x->share, x->left);
+    x->left -= count;
+    for (size_t p = 0; p < count; p++) {
+        UNROLL
+        for (size_t line = 0; line < PART_LINES; line++)
+            __builtin_prefetch(x->part + line * 64 / sizeof(float), 0, 2);
+        x->part += PART_FLOATS;
+        if (x->part >= x->row + x->columns)
+            x->part = x->row += x->ldb;
+    }
 }
 
 static ALWAYS_INLINE void walk_rows_block(const rows_block *w, size_t vectors) {
     const vec_mask last = vec_first(w->columns - (vectors - 1) * LANES);
-    const size_t share = divide_up(w->next_rows, w->rows);
     const skip_list list = *w->list;
-    float *c = w->c;
-    for (size_t i = 0; i < w->rows; i++, c += w->ldc) {
-        prefetch_share(w, share, i);
+    next_parts next = start_parts(w);
+    const float *sums = w->from;
+    float *c = w->to;
+    for (size_t i = 0; i < w->rows; i++, sums += w->from_ld, c += w->to_ld) {
+        prefetch_parts(&next);
         if (w->ahead)
             prefetch_list(&w->ahead[i]);
         const size_t from = w->start[i], to = w->start[i + 1];
-        if (from == to && w->resume && !w->finish)
+        if (from == to && w->resume && sums == c && !w->finish)
             continue;
         vec acc[SKIP_VECTORS];
         if (w->resume) {
-            load_row(vectors, last, c, acc);
+            load_row(vectors, last, sums, acc);
         } else if (w->bias) {
             load_row(vectors, last, w->bias, acc);
         } else {
@@ -226,9 +251,11 @@ static size_t skip_rows_scratch(size_t m, size_t k) {
     k = min_size(k, ROWS_MAX_STEPS);
     const size_t entries = min_size(m * k, ROWS_ENTRIES);
     const size_t rows = min_size(m, ROWS_ENTRIES / ROWS_LEAST_STEPS);
-    const size_t least_steps = skip_block_rows(&FLOAT_ROWS, FLOAT_ROWS.vectors * LANES);
+    const size_t widest = max_size(FLOAT_ROWS.vectors, BYTE_ROWS.vectors) * LANES;
+    const size_t least_steps = min_size(skip_block_rows(&FLOAT_ROWS, FLOAT_ROWS.vectors * LANES),
+                                        skip_block_rows(&BYTE_ROWS, BYTE_ROWS.vectors * LANES));
     const size_t starts = entries / least_steps + k / least_steps + 2 * rows + 2;
-    return SKIP_PANEL_BYTES + list_bytes(entries + LANES) +
+    return SKIP_PANEL_BYTES + rows * widest * sizeof(float) + list_bytes(entries + LANES) +
            align_up((starts + rows) * sizeof(uint32_t));
 }
 
@@ -242,6 +269,8 @@ static void skip_rows(const pt_skip_product *p, void *scratch) {
     char *room = scratch;
     float *panel = scratch;
     room += SKIP_PANEL_BYTES;
+    float *kept = (float *)(void *)room;
+    room += together * width * sizeof *kept;
     const skip_list list = take_list(&room, together * p->k + LANES);
     uint32_t *start = (uint32_t *)(void *)room;
     uint32_t *seen = start + divide_up(k, steps) * (together + 1);
@@ -259,8 +288,8 @@ static void skip_rows(const pt_skip_product *p, void *scratch) {
                             .start = start,
                             .panel = panel,
                             .bias = p->bias ? p->bias + j : NULL,
-                            .c = p->c + i * p->ldc + j,
-                            .ldc = p->ldc,
+                            .from = p->c + i * p->ldc + j,
+                            .from_ld = p->ldc,
                             .next_ldb = p->ldb};
             for (size_t l = p->begin; l < p->end; l += steps, w.start += rows + 1) {
                 const size_t here = min_size(steps, p->end - l), after = l + here;
@@ -284,7 +313,12 @@ static void skip_rows(const pt_skip_product *p, void *scratch) {
                 w.ahead = p->ahead && j == 0 && l == p->begin ? p->ahead + i : NULL;
                 w.resume = l > 0;
                 w.finish = after == p->k;
+                const bool whole = after == p->end;
+                w.to = whole ? p->c + i * p->ldc + j : kept;
+                w.to_ld = whole ? p->ldc : width;
                 walk_rows_functions[vectors](&w);
+                w.from = kept;
+                w.from_ld = width;
             }
         }
     }

@@ -86,12 +86,15 @@ static ALWAYS_INLINE void multiply_row(size_t vectors, const float *x, const vec
                 : [x] "m"(*x), [b0] "v"(b[0]), [b1] "v"(b[1]), [b2] "v"(b[2]), [b3] "v"(b[3]));
 }
 
-/* Rows of a panel, contiguous and full vectors wide. */
+/* Rows of a panel, contiguous and full vectors wide: columns > 0. */
 static inline void pack_panel(size_t rows, size_t columns, const float *b, size_t ldb, float *panel,
                               size_t width) {
+    const size_t full = (columns - 1) / LANES * LANES;
+    const vec_mask last = vec_first(columns - full);
     for (size_t i = 0; i < rows; i++) {
-        for (size_t j = 0; j < columns; j += LANES)
-            vec_store(panel + j, vec_load_masked(vec_first(min_size(columns - j, LANES)), b + j));
+        for (size_t j = 0; j < full; j += LANES)
+            vec_store(panel + j, vec_load(b + j));
+        vec_store(panel + full, vec_load_masked(last, b + full));
         b += ldb;
         panel += width;
     }

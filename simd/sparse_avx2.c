@@ -3,12 +3,19 @@
  * Gradient tiles of 4 columns x 24: 12 accumulators, 3 registers of B, 1 broadcast.
  * How the products work: sparse_nn_body.h, sparse_tn_body.h, sparse_tn_pairs_avx2.h.
  */
-#include "simd/gemm_skip.h"
 #include "simd/kernels_internal.h"
 #include "simd/lanes_avx2.h"
 #include "simd/sparse_nn_body.h"
 
 #include <string.h>
+
+/* Measured on Zen 3. */
+static inline bool lists_pay(size_t m, size_t n, size_t steps, size_t ldb) {
+    (void)ldb;
+    return n >= 512 && m >= 64 && steps >= 64;
+}
+#define SKIP pt_skip_avx2
+#include "simd/sparse_nn_wide_body.h"
 
 enum { TILE_VECTORS = 3, CHUNK = 32 };
 typedef uint8_t group_bits;
@@ -115,39 +122,8 @@ static void sparse_list_avx2(size_t n, const uint8_t *x, uint64_t *bitmap, uint1
 }
 
 static size_t sparse_scratch_avx2(size_t rows, size_t n, size_t columns) {
-    const size_t nn = sparse_nn_scratch(n, columns);
     const size_t tn = max_size(sparse_tn_scratch(rows, n, columns), sparse_tn_pairs_scratch(rows));
-    return max_size(max_size(nn, tn), pt_skip_avx2.scratch(PT_GEMM_NN, rows, n, columns));
-}
-
-/* From so many columns of B, rows and columns of A on, walking lists block by block of a packed B wins
- * over rows that walk B where it lies. */
-enum { WIDE_COLUMNS = 512, WIDE_ROWS = 64, WIDE_STEPS = 64 };
-
-static void sparse_nn_avx2(size_t m, size_t n, size_t k, size_t begin, size_t end,
-                           const pt_sparse_row *a, const float *value, const float *b, size_t ldb,
-                           const float *bias, float *c, size_t ldc, const pt_sparse_row *ahead,
-                           void *scratch) {
-    assert(begin <= end && end <= k);
-    if (n < WIDE_COLUMNS || m < WIDE_ROWS || end - begin < WIDE_STEPS ||
-        !pt_skip_avx2.rows_fit(m, n, k)) {
-        sparse_nn(m, n, k, begin, end, a, value, b, ldb, bias, c, ldc, ahead, scratch);
-        return;
-    }
-    const pt_skip_product product = {.m = m,
-                                     .n = n,
-                                     .k = k,
-                                     .begin = begin,
-                                     .end = end,
-                                     .row = a,
-                                     .byte_value = value,
-                                     .ahead = ahead,
-                                     .b = b,
-                                     .ldb = ldb,
-                                     .bias = bias,
-                                     .c = c,
-                                     .ldc = ldc};
-    pt_skip_avx2.rows(&product, scratch);
+    return max_size(sparse_nn_any_width_scratch(rows, n, columns), tn);
 }
 
 static void sparse_tn_avx2(size_t begin, size_t end, size_t n, const pt_shards *shards,
@@ -164,6 +140,6 @@ void pt_sparse_init_avx2(pt_kernels *kernels) {
     kernels->count_nonzero = count_nonzero_avx2;
     kernels->sparse_list = sparse_list_avx2;
     kernels->sparse_scratch = sparse_scratch_avx2;
-    kernels->sparse_nn = sparse_nn_avx2;
+    kernels->sparse_nn = sparse_nn_any_width;
     kernels->sparse_tn = sparse_tn_avx2;
 }
