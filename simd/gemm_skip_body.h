@@ -93,10 +93,11 @@ static bool skip_pays(size_t rows, size_t columns, const float *a, size_t lda) {
 /* --- nn and nt --- */
 
 enum {
-    ROWS_LEAST = 32,         /* of C: fewer don't pay for packing B */
-    ROWS_LEAST_STEPS = 64,   /* of k */
-    ROWS_MAX_STEPS = 4096,   /* of k, so that lists of ROWS_LEAST rows fit .. */
-    ROWS_ENTRIES = 128 << 10 /* .. the entries there is room for */
+    ROWS_LEAST = 32,          /* of C: fewer don't pay for packing B */
+    ROWS_LEAST_STEPS = 64,    /* of k */
+    ROWS_MAX_STEPS = 4096,    /* of k, so that lists of ROWS_LEAST rows fit .. */
+    ROWS_ENTRIES = 128 << 10, /* .. the entries there is room for */
+    LIST_AHEAD = 2, /* rows of A, which another core may have written: asked for so much ahead */
 };
 
 static bool skip_rows_fit(size_t m, size_t n, size_t k) {
@@ -198,9 +199,11 @@ static size_t list_float_rows(const pt_skip_product *p, size_t i, size_t rows, s
     for (size_t r = 0; r < rows; r++) {
         const float *a = p->a + (i + r) * p->lda + l;
         start[r] = (uint32_t)size;
-        for (size_t x = 0; x < steps; x += LANES)
+        for (size_t x = 0; x < steps; x += LANES) {
+            __builtin_prefetch(a + LIST_AHEAD * p->lda + x);
             size += append_nonzero(vec_load_masked(vec_first(min_size(steps - x, LANES)), a + x),
                                    x * width, width, list->value + size, list->place + size);
+        }
     }
     start[rows] = (uint32_t)size;
     return size;

@@ -6,7 +6,7 @@
  *                and applies it while it is in registers (plain gradient descent) or in cache
  *
  * Which part is a worker's own: rows of the parameters, cut where its share of all work begins and
- * ends (pace.c); where the walk has given it columns or inputs, those.
+ * ends (pace.c); of a layer that reads lists, those columns or inputs that the walk has given it.
  */
 #include "4_train/region.h"
 
@@ -53,11 +53,15 @@ static double row_work(const pt_trainer *t, const pt_param *param) {
     return (double)param->ld * (sparse ? sparse_share : 1);
 }
 
-/* Parameters whose parts the walk has given to workers: by columns, or by inputs. */
+/* Parameters whose parts the walk has given to workers: by columns, or by inputs. A dense weight is
+ * cut by rows, which backward had as columns of its result: to update half of every row, what
+ * prefetches along rows would take the other half from the worker that writes it. */
 static bool has_columns(const pt_seat *seat, const pt_param *param) {
-    const pt_node *node = &seat->region->trainer->graph->nodes[param->node];
+    const pt_trainer *t = seat->region->trainer;
+    const pt_node *node = &t->graph->nodes[param->node];
     size_t begin, end;
     return seat->region->schedule == PT_SCHEDULE_COLUMNS && param->cols == node->cols &&
+           (param->rows == 1 || pt_reads_lists(t, node)) &&
            pt_own_columns(seat, node, node->cols, &begin, &end);
 }
 

@@ -7,8 +7,9 @@
  *                        finished blocks are walked through the rest of the graph, by the same workers
  *                        in every step, whose caches hold these rows, unless another is free earlier
  *
- * In the last two, weights stay with one worker, from forward to update, and only activations cross
- * cores. A chain of fused multiply-adds over the inputs goes on where the worker before has left it,
+ * In the last two, weights of the layer that reads lists stay with one worker, from forward to update,
+ * and only activations cross cores; in `columns` those of other layers stay with one from backward to
+ * update. A chain of fused multiply-adds over the inputs goes on where the worker before has left it,
  * so the bits are those of one worker.
  */
 #include "4_train/region.h"
