@@ -116,6 +116,20 @@ static size_t isas_here(void) {
     return count;
 }
 
+/* The same gradients with memory of its own for every node, whose pointers must differ. */
+static void check_apart(pt_toy *toy, const float *gradient, double loss) {
+    static float again[1 << 15];
+    const pt_graph *graph = toy->trainer->graph;
+    pt_error err = {0};
+    REQUIRE_OK(pt_trainer_keep_apart(toy->trainer, &err), err);
+    memset(again, 0, sizeof again);
+    CHECK(pt_trainer_gradients(toy->trainer, 0, again) == loss);
+    CHECK(pt_same_bytes(again, gradient, graph->block_size * sizeof *again));
+    for (size_t i = 2; i < graph->node_count; i++)
+        for (size_t k = 1; k < i; k++)
+            CHECK(toy->trainer->tape.value[i] != toy->trainer->tape.value[k]);
+}
+
 /* Gradients and loss of the training path against the float64 reference. */
 static void check_graph(const char *text) {
     pt_toy toy = pt_toy_make(pt_toy_config(text, NULL));
@@ -129,12 +143,14 @@ static void check_graph(const char *text) {
     static float gradient[1 << 15];
     static double expected[1 << 14];
     REQUIRE(graph->block_size <= 1 << 15 && graph->param_total <= 1 << 14);
+    memset(gradient, 0, sizeof gradient);
     double loss = pt_trainer_gradients(toy.trainer, 0, gradient), reference;
     REQUIRE_OK(pt_numerical_gradient(graph, toy.trainer->params, &toy.trainer->batch, ROWS, 1, 0,
                                      expected, &reference, &err),
                err);
     CHECK_MSG(fabs(loss - reference) <= 2e-6 * fmax(1, fabs(reference)), "loss %.9g, float64 %.9g",
               loss, reference);
+    check_apart(&toy, gradient, loss);
     pt_toy_free(&toy);
 }
 
@@ -192,6 +208,47 @@ TEST(layers, every_layer_has_a_right_gradient_on_every_isa) {
         checked++;
     }
     CHECK(checked >= 10);
+}
+
+/* Values are written over only where nobody reads them any more. */
+TEST(layers, activations_lie_in_place_where_they_may) {
+    static const struct {
+        const char *layers;
+        size_t in_place; /* nodes that share memory with the one before */
+    } cases[] = {
+        {"[layer.b]\ntype = relu\n", 1},
+        {"[layer.b]\ntype = sigmoid\n", 1},
+        {"[layer.b]\ntype = tanh\n", 1},
+        {"[layer.b]\ntype = gelu\n", 0}, /* reads its input in backward */
+        {"[layer.b]\ntype = silu\n", 0},
+        {"[layer.b]\ntype = softmax\n", 0},
+        {"[layer.b]\ntype = sigmoid\n[layer.c]\ntype = tanh\n", 1}, /* sigmoid reads its output */
+        {"[layer.b]\ntype = softmax\n[layer.c]\ntype = relu\n", 0},
+        {"[layer.b]\ntype = gelu\n[layer.c]\ntype = relu\n", 0},
+        {"[layer.b]\ntype = relu\n[layer.c]\ntype = add\ninput = a, b\n", 0}, /* a is read twice */
+        {"[layer.b]\ntype = add\ninput = a, a\n[layer.c]\ntype = relu\n", 1},
+        {"[layer.b]\ntype = mul\ninput = a, a\n[layer.c]\ntype = tanh\n", 1},
+        {"[layer.b]\ntype = relu\ninput = data\n[layer.c]\ntype = affine\nunits = 18\n"
+         "init = normal(1)\n[layer.d]\ntype = add\ninput = a, c\n",
+         0}, /* the data are lent */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const pt_text layers =
+            pt_textf("[layer.a]\ntype = affine\nunits = 18\ninit = normal(1)\n%s", cases[i].layers);
+        const pt_text text = config_text(layers.s, "softmax_cross_entropy", false);
+        pt_toy toy = pt_toy_make(pt_toy_config(text.s, NULL));
+        const pt_tape *tape = &toy.trainer->tape;
+        size_t shared = 0;
+        for (size_t n = 2; n < toy.trainer->graph->node_count; n++) {
+            const bool values = tape->value[n] == tape->value[n - 1];
+            CHECK(values == (tape->gradient[n] == tape->gradient[n - 1]));
+            shared += values;
+        }
+        CHECK_MSG(shared == cases[i].in_place, "%s: %zu nodes in place, not %zu", cases[i].layers,
+                  shared, cases[i].in_place);
+        pt_toy_free(&toy);
+        check_graph(text.s);
+    }
 }
 
 TEST(layers, every_loss_has_a_right_gradient_on_every_isa) {

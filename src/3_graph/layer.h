@@ -122,7 +122,11 @@ struct pt_layer_ops {
      * inputs then have equally many), gradients by the parameter's columns. Rows can always be. */
     bool splits_columns;
     bool takes_sparse; /* input 0 may come as sparse_in */
-    unsigned keys;     /* PT_LAYER_KEY_* it takes */
+    /* May lie in the memory of the node before, if that says forgets_output: forward may write over
+     * its one input, and backward, with in[0] == out, over d_out. */
+    bool in_place;
+    bool forgets_output; /* neither backward nor gradient reads the node's output */
+    unsigned keys;       /* PT_LAYER_KEY_* it takes */
     unsigned required_keys;
     /* Checks the input shapes, sets node->shape and the requests. False: pass->problem says why. */
     bool (*shape)(pt_node *node, pt_shape_pass *pass);

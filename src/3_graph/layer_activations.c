@@ -24,15 +24,17 @@ static bool same_shape(pt_node *node, pt_shape_pass *pass) {
 
 /* NAME also names the kernels NAME_forward and NAME_backward; REFERENCE is the function of double
  * x; FLOPS the operations of one element; OF is what NAME_backward takes: OUTPUT or INPUT. */
-#define OUTPUT call->out, node->ld
-#define INPUT  call->in[0], call->in_ld[0]
+#define BACKWARD_OUTPUT call->out, node->ld
+#define BACKWARD_INPUT  call->in[0], call->in_ld[0]
+#define IN_PLACE_OUTPUT true
+#define IN_PLACE_INPUT  false
 #define ACTIVATION(NAME, REFERENCE, FLOPS, OF)                                                     \
     static void NAME##_forward(const pt_node *node, const pt_call *call) {                         \
         pt_rows_unary(call->kernels->NAME##_forward, call, call->in[0], call->in_ld[0], call->out, \
                       node->ld);                                                                   \
     }                                                                                              \
     static void NAME##_backward(const pt_node *node, const pt_call *call) {                        \
-        pt_rows_binary(call->kernels->NAME##_backward, call, OF, call->d_out, node->ld,            \
+        pt_rows_binary(call->kernels->NAME##_backward, call, BACKWARD_##OF, call->d_out, node->ld, \
                        call->d_in[0], call->in_ld[0]);                                             \
     }                                                                                              \
     static void NAME##_forward_f64(const pt_node *node, const pt_call_f64 *call) {                 \
@@ -50,6 +52,7 @@ static bool same_shape(pt_node *node, pt_shape_pass *pass) {
         .min_inputs = 1,                                                                           \
         .max_inputs = 1,                                                                           \
         .splits_columns = true,                                                                    \
+        .in_place = IN_PLACE_##OF,                                                                 \
         .shape = same_shape,                                                                       \
         .forward = NAME##_forward,                                                                 \
         .backward = NAME##_backward,                                                               \

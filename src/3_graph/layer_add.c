@@ -53,6 +53,7 @@ const pt_layer_ops pt_layer_add = {
     .min_inputs = 2,
     .max_inputs = PT_MAX_INPUTS,
     .splits_columns = true,
+    .forgets_output = true,
     .shape = add_shape,
     .forward = add_forward,
     .backward = add_backward,

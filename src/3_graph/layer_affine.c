@@ -112,6 +112,7 @@ const pt_layer_ops pt_layer_affine = {
     .min_inputs = 1,
     .max_inputs = 1,
     .splits_columns = true,
+    .forgets_output = true,
     .takes_sparse = true,
     .keys = PT_LAYER_KEY_UNITS | PT_LAYER_KEY_INIT | PT_LAYER_KEY_BIAS_INIT | PT_LAYER_KEY_BIAS,
     .required_keys = PT_LAYER_KEY_UNITS,

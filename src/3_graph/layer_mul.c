@@ -44,6 +44,7 @@ const pt_layer_ops pt_layer_mul = {
     .min_inputs = 2,
     .max_inputs = 2,
     .splits_columns = true,
+    .forgets_output = true,
     .shape = mul_shape,
     .forward = mul_forward,
     .backward = mul_backward,

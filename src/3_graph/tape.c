@@ -6,37 +6,53 @@
 
 #include <string.h>
 
-pt_status pt_tape_init(pt_tape *tape, const pt_graph *graph, size_t rows, bool training,
-                       pt_error *err) {
-    *tape = (pt_tape){.rows = rows};
-    size_t floats = 0;
-    bool fans_out = false;
+/* Whether a node's values and gradient may lie where those of its input do. */
+static bool in_place(const pt_graph *graph, size_t index) {
+    const pt_node *node = &graph->nodes[index];
+    if (!node->ops->in_place || node->input[0] == 0)
+        return false;
+    const pt_node *from = &graph->nodes[node->input[0]];
+    return from->consumers == 1 && from->ops->forgets_output;
+}
+
+/* Hands out the block's memory, or with no block counts its floats. */
+static size_t place_buffers(pt_tape *tape, const pt_graph *graph, pt_tape_use use) {
+    size_t used = 0;
     for (size_t i = 1; i < graph->node_count; i++) {
         const pt_node *node = &graph->nodes[i];
-        floats += rows * node->ld * (training && node->needs_gradient ? 2 : 1);
-        fans_out = fans_out || (training && node->consumers > 1);
+        const bool shares = use != PT_TAPE_APART && in_place(graph, i);
+        const bool has_gradient = use != PT_TAPE_INFERENCE && node->needs_gradient;
+        const size_t floats = shares ? 0 : tape->rows * node->ld;
+        if (tape->block) {
+            tape->value[i] = shares ? tape->value[node->input[0]] : tape->block + used;
+            if (has_gradient)
+                tape->gradient[i] =
+                    shares ? tape->gradient[node->input[0]] : tape->block + used + floats;
+        }
+        used += has_gradient ? 2 * floats : floats;
     }
-    size_t fan_out_floats = fans_out ? rows * graph->widest_ld : 0;
+    return used;
+}
+
+pt_status pt_tape_init(pt_tape *tape, const pt_graph *graph, size_t rows, pt_tape_use use,
+                       pt_error *err) {
+    *tape = (pt_tape){.rows = rows};
+    bool fans_out = false;
+    for (size_t i = 1; i < graph->node_count; i++)
+        fans_out = fans_out || (use != PT_TAPE_INFERENCE && graph->nodes[i].consumers > 1);
+    const size_t floats = place_buffers(tape, graph, use);
+    const size_t fan_out_floats = fans_out ? rows * graph->widest_ld : 0;
     tape->value = pt_calloc(graph->node_count, sizeof *tape->value);
-    if (training)
+    if (use != PT_TAPE_INFERENCE)
         tape->gradient = pt_calloc(graph->node_count, sizeof *tape->gradient);
     tape->block = pt_calloc_aligned(floats + fan_out_floats, sizeof *tape->block);
-    if (!tape->value || (training && !tape->gradient) || !tape->block) {
+    if (!tape->value || (use != PT_TAPE_INFERENCE && !tape->gradient) || !tape->block) {
         pt_tape_destroy(tape);
         return pt_fail_memory(err, "the activations of a mini-batch",
                               (floats + fan_out_floats) * sizeof(float));
     }
-    float *next = tape->block;
-    for (size_t i = 1; i < graph->node_count; i++) {
-        const pt_node *node = &graph->nodes[i];
-        tape->value[i] = next;
-        next += rows * node->ld;
-        if (training && node->needs_gradient) {
-            tape->gradient[i] = next;
-            next += rows * node->ld;
-        }
-    }
-    tape->fan_out = fans_out ? next : NULL;
+    place_buffers(tape, graph, use);
+    tape->fan_out = fans_out ? tape->block + floats : NULL;
     return PT_OK;
 }
 

@@ -1,6 +1,8 @@
 /* tape.h: the buffers of one mini-batch on its way through the graph, and the two walks over them.
  *
- * Every node has value[rows x ld] and, for training, gradient[rows x ld] of the loss to that value.
+ * Every node has value[rows x ld] and, for training, gradient[rows x ld] of the loss to that value; of
+ * its own, or in the memory of the node before it, over whose it writes (an activation behind an
+ * affine layer: half of the memory is half of the traffic).
  * Rows are padded to whole cache lines, so workers that own different rows never share one. The
  * walks touch only the rows they are given: workers may walk disjoint rows of one tape at the same
  * time.
@@ -24,7 +26,13 @@ typedef struct pt_tape {
     pt_profile *profile; /* of the worker that walks; NULL: not measured */
 } pt_tape;
 
-pt_status pt_tape_init(pt_tape *tape, const pt_graph *graph, size_t rows, bool training,
+typedef enum pt_tape_use {
+    PT_TAPE_INFERENCE, /* no gradients */
+    PT_TAPE_TRAINING,
+    PT_TAPE_APART, /* training, with memory of its own for every node */
+} pt_tape_use;
+
+pt_status pt_tape_init(pt_tape *tape, const pt_graph *graph, size_t rows, pt_tape_use use,
                        pt_error *err);
 void pt_tape_destroy(pt_tape *tape);
 

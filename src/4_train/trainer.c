@@ -58,9 +58,9 @@ static unsigned schedules_worth_trying(const pt_trainer *t) {
     return set;
 }
 
-static bool may_run_per_thread(const pt_tuner *tuner) {
+static bool may_run(const pt_tuner *tuner, pt_schedule schedule) {
     for (size_t i = 0; i < tuner->count; i++)
-        if (tuner->candidate[i].schedule == PT_SCHEDULE_PER_THREAD)
+        if (tuner->candidate[i].schedule == schedule)
             return true;
     return false;
 }
@@ -85,7 +85,7 @@ static pt_status make_worker(pt_trainer *t, pt_worker *worker, bool one_hot, pt_
     size_t scratch = pt_graph_scratch(graph, t->kernels, rows), slice = 0;
     for (size_t p = 0; p < graph->param_count; p++)
         slice += pt_slice_rows(&graph->params[p]) * graph->params[p].ld;
-    const bool own_gradient = may_run_per_thread(&t->tuner);
+    const bool own_gradient = may_run(&t->tuner, PT_SCHEDULE_PER_THREAD);
     worker->scratch = pt_calloc_aligned(scratch, 1);
     worker->slice = pt_calloc_aligned(slice, sizeof(float));
     if (own_gradient)
@@ -97,7 +97,8 @@ static pt_status make_worker(pt_trainer *t, pt_worker *worker, bool one_hot, pt_
                               scratch + (slice + graph->block_size) * sizeof(float));
     pt_status status = pt_batch_init(&worker->batch, t->dataset, evaluated, graph->nodes[0].ld,
                                      one_hot, lists_of(t), err);
-    return status != PT_OK ? status : pt_tape_init(&worker->tape, graph, evaluated, false, err);
+    return status != PT_OK ? status
+                           : pt_tape_init(&worker->tape, graph, evaluated, PT_TAPE_INFERENCE, err);
 }
 
 static pt_status make_buffers(pt_trainer *t, pt_error *err) {
@@ -115,7 +116,10 @@ static pt_status make_buffers(pt_trainer *t, pt_error *err) {
         ok = (t->state[i] = pt_calloc_aligned(graph->block_size, sizeof(float))) != NULL;
     if (!ok)
         return pt_fail_memory(err, "the parameters", graph->block_size * sizeof(float));
-    pt_status status = pt_tape_init(&t->tape, graph, rows, true, err);
+    /* A relay forms values of the next step while gradients read those of this one. */
+    const bool apart = may_run(&t->tuner, PT_SCHEDULE_RELAY);
+    pt_status status =
+        pt_tape_init(&t->tape, graph, rows, apart ? PT_TAPE_APART : PT_TAPE_TRAINING, err);
     if (status == PT_OK)
         status = pt_batch_init(&t->batch, t->dataset, rows, graph->nodes[0].ld, one_hot,
                                lists_of(t), err);
@@ -186,6 +190,11 @@ pt_status pt_trainer_create(const pt_config *config, const pt_dataset *dataset,
     else
         pt_trainer_free(t);
     return status;
+}
+
+pt_status pt_trainer_keep_apart(pt_trainer *t, pt_error *err) {
+    pt_tape_destroy(&t->tape);
+    return pt_tape_init(&t->tape, t->graph, t->config->train.batch_size, PT_TAPE_APART, err);
 }
 
 void pt_trainer_free(pt_trainer *t) {

@@ -119,6 +119,8 @@ uint64_t pt_evaluate_region(pt_trainer *trainer, const pt_split *split, size_t r
 void pt_trainer_keep(pt_trainer *trainer);
 void pt_trainer_restore_kept(pt_trainer *trainer);
 
+/* Gives every node values and gradients of its own, for who looks at them after the next. */
+pt_status pt_trainer_keep_apart(pt_trainer *trainer, pt_error *err);
 /* Mean gradients of the mini-batch of iteration `step`, by the same walks as training, into a
  * zeroed block of graph->block_size floats; returns the loss. The parameters stay as they are. */
 double pt_trainer_gradients(pt_trainer *trainer, uint64_t step, float *gradient);

@@ -179,10 +179,11 @@ static pt_status check(const pt_config *config, const pt_dataset *dataset,
         return status;
     if (kernels)
         t->kernels = kernels;
+    status = pt_trainer_keep_apart(t, err);
     float *gradient = pt_calloc_aligned(t->graph->block_size, sizeof *gradient);
-    if (!gradient)
+    if (!gradient && status == PT_OK)
         status = pt_fail_memory(err, "a gradient", t->graph->block_size * sizeof *gradient);
-    else
+    if (status == PT_OK)
         pt_trainer_gradients(t, 0, gradient);
     if (status == PT_OK && !*expected) { /* once: it does not depend on the kernels */
         *expected = pt_calloc(t->graph->param_total, sizeof **expected);
@@ -195,7 +196,7 @@ static pt_status check(const pt_config *config, const pt_dataset *dataset,
     norms *n = pt_calloc(t->graph->node_count, sizeof *n);
     if (!n && status == PT_OK)
         status = pt_fail_memory(err, "norms", t->graph->node_count * sizeof *n);
-    const double length = n ? carry_norms(t, n) : 0;
+    const double length = status == PT_OK ? carry_norms(t, n) : 0;
     size_t at = 0;
     for (size_t p = 0; status == PT_OK && p < t->graph->param_count; p++) {
         pt_gradcheck_row row = {.isa = t->kernels->isa};

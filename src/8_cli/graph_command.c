@@ -13,12 +13,13 @@ static pt_status write_values(const pt_config *config, const pt_dataset *dataset
     if (status != PT_OK)
         return status;
     float *gradient = pt_calloc_aligned(trainer->graph->block_size, sizeof *gradient);
-    if (gradient) {
+    status = pt_trainer_keep_apart(trainer, err);
+    if (status == PT_OK && gradient) {
         pt_trainer_gradients(trainer, 0, gradient);
         pt_tape tape = trainer->tape;
         tape.data = trainer->batch.x;
         pt_graph_write_dot(trainer->graph, &tape, stdout);
-    } else {
+    } else if (status == PT_OK) {
         status = pt_fail_memory(err, "a gradient", trainer->graph->block_size * sizeof *gradient);
     }
     pt_free(gradient);
