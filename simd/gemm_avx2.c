@@ -51,6 +51,7 @@ static const pt_gemm_tiles tiles_avx2 = {
     .max_rows = {0, 12, 6, 4, 2},
     .max_rows_columns = {0, 12, 6, 4, 2},
     .usual_vectors = 2,
+    .swept_vectors = 2,
     .panel_floats = 5120,      /* 20 KB of an L1 of 32 (Haswell to Zen 4): 320 rows of 16 */
     .block_floats = 64 * 1024, /* 256 KB, half of an L2 of 512 KB */
     .pack_panels = 6,

@@ -16,17 +16,19 @@
 #include "simd/gemm_panels.h"
 
 static size_t panel_width(const pt_gemm_tiles *tiles) {
-    return tiles->usual_vectors * tiles->lanes;
+    return tiles->swept_vectors * tiles->lanes;
 }
 
 static size_t tallest_tile(const pt_gemm_tiles *tiles) {
-    return tiles->max_rows_columns[tiles->usual_vectors];
+    return tiles->max_rows_columns[tiles->swept_vectors];
 }
 
-/* Wide enough for packing A to pay, and high enough for packing B ahead. */
+/* Wide enough for packing A to pay, and high enough for packing B ahead; by the tiles that it would be
+ * otherwise. */
 bool pt_gemm_is_wide_columns(const pt_gemm_tiles *tiles, size_t m, size_t n, size_t k) {
-    return n > WIDE_PANELS * panel_width(tiles) && m >= WIDE_TILES * tallest_tile(tiles) && k > 0 &&
-           k <= MAX_SHARD_PANEL_ROWS;
+    const size_t usual = tiles->usual_vectors;
+    return n > WIDE_PANELS * usual * tiles->lanes &&
+           m >= WIDE_TILES * tiles->max_rows_columns[usual] && k > 0 && k <= MAX_SHARD_PANEL_ROWS;
 }
 
 /* The most floats of A, and of B, that are packed at a time; of B one panel at least. */
@@ -95,7 +97,7 @@ static void sweep(const pt_gemm_tiles *tiles, size_t m, size_t count, size_t n, 
         if (full > 0) {
             run.tiles = full;
             run.columns = width;
-            tiles->columns[tiles->usual_vectors][rows](&run);
+            tiles->columns[tiles->swept_vectors][rows](&run);
         }
         if (last > 0) {
             pt_gemm_tile rest = run;
