@@ -21,7 +21,7 @@
 
 enum {
     PT_GEMM_MAX_VECTORS = 4, /* widest tile, in vectors */
-    PT_GEMM_MAX_ROWS = 14,   /* tallest tile */
+    PT_GEMM_MAX_ROWS = 20,   /* tallest tile */
     PT_GEMM_LINE = 16,       /* floats in a cache line */
     PT_GEMM_NARROW = 4,  /* the most columns beyond full vectors that are computed across rows */
     PT_GEMM_STEPS = 4,   /* steps of k in the unrolled loop of a tile */
