@@ -234,6 +234,17 @@ TEST(training, every_layer_is_the_same_on_every_setting) {
     check_same_everywhere(config, 4, "every layer, wide");
 }
 
+/* Activations in place, and columns that go from node to node without a barrier. */
+TEST(training, a_wide_chain_is_the_same_on_every_setting) {
+    static const char layers[] =
+        "[layer.fc]\ntype = affine\nunits = 390\ninit = he\n[layer.r]\ntype = relu\n"
+        "[layer.fc2]\ntype = affine\nunits = 402\ninit = xavier\n[layer.t]\ntype = tanh\n"
+        "[layer.i]\ntype = identity\n[layer.g]\ntype = gelu\n[layer.s]\ntype = sigmoid\n";
+    pt_config *config = pt_toy_config(pt_toy_images_text(layers).s, "train.batch_size=45",
+                                      "optimizer.learning_rate=0.02", NULL);
+    check_same_everywhere(config, 5, "a wide chain");
+}
+
 TEST(training, every_optimizer_is_the_same_on_every_setting) {
     static const char *const optimizers[] = {"sgd", "momentum", "adam"};
     for (size_t i = 0; i < 3; i++) {

@@ -76,13 +76,39 @@ static pt_tile own_tile(const pt_seat *seat, const pt_node *node, size_t cols) {
     return tile;
 }
 
-/* Before every node, a barrier: what it reads is there. */
+/* Whether a worker's columns of a node need only the same columns of what it reads. */
+static bool is_columnwise(const pt_node *node) {
+    return node->ops->splits_columns && node->param_count == 0 && node->input_count == 1;
+}
+
+/* Whether what node i reads in forward was written by the worker that reads it. */
+static bool follows_alone(const pt_seat *seat, size_t i) {
+    const pt_graph *graph = seat->region->trainer->graph;
+    const pt_node *node = &graph->nodes[i], *from = &graph->nodes[node->input[0]];
+    size_t begin, end;
+    return is_columnwise(node) && node->input[0] > 0 && from->ops->splits_columns &&
+           pt_own_columns(seat, node, node->cols, &begin, &end);
+}
+
+/* The same in backward, of the gradient that the node just before in this walk, its only reader, has
+ * written: what others have added to gradients earlier lies behind that node's barrier. */
+static bool goes_back_alone(const pt_seat *seat, size_t i) {
+    const pt_graph *graph = seat->region->trainer->graph;
+    const pt_node *node = &graph->nodes[i], *reader = node + 1;
+    size_t begin, end;
+    return is_columnwise(node) && node->consumers == 1 && i != graph->output_node &&
+           reader->input_count == 1 && reader->input[0] == i && reader->ops->splits_columns &&
+           pt_own_columns(seat, node, node->cols, &begin, &end);
+}
+
+/* Before a node, a barrier, unless what it reads is there without. */
 static void walk_columns(pt_seat *seat, const pt_batch *batch) {
     pt_trainer *t = seat->region->trainer;
     const pt_graph *graph = t->graph;
     void *scratch = seat->self->scratch;
     for (size_t i = 1; i < graph->node_count; i++) {
-        pt_seat_wait_for_all(seat);
+        if (!follows_alone(seat, i))
+            pt_seat_wait_for_all(seat);
         const pt_tile tile = own_tile(seat, &graph->nodes[i], graph->nodes[i].cols);
         if (tile.row_begin < tile.row_end && tile.col_begin < tile.col_end)
             pt_graph_forward_node(graph, t->kernels, t->params, &seat->tape, i, &tile, scratch);
@@ -96,7 +122,8 @@ static void walk_columns(pt_seat *seat, const pt_batch *batch) {
         const size_t cols = pt_graph_backward_cols(graph, i);
         if (cols == 0)
             continue;
-        pt_seat_wait_for_all(seat);
+        if (!goes_back_alone(seat, i))
+            pt_seat_wait_for_all(seat);
         const pt_tile tile = own_tile(seat, &graph->nodes[i], cols);
         if (tile.row_begin < tile.row_end && tile.col_begin < tile.col_end)
             pt_graph_backward_node(graph, t->kernels, t->params, &seat->tape, i, &tile, scratch);
