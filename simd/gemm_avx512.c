@@ -3,8 +3,9 @@
  * 32 registers of 16 floats. The main tile is 9 x 48: 27 accumulators, 3 registers of B, 1
  * broadcast of A; 27 FMAs for 12 loads, so that two FMA ports are busy every cycle while the two
  * load ports are half idle. (14 x 32 has one accumulator more, but 16 loads, and 14 rows of C a
- * page apart do not fit the 12 ways of an L1 set; it measured slower by a tenth on wide matrices.)
- * 6 x 64 is for matrices of few rows or just four vectors, x 32 and x 16 for those of few columns.
+ * page apart do not fit the 12 ways of an L1 set; in nn and nt it measured slower by up to a tenth.)
+ * 6 x 64 is for matrices of few rows or just four vectors, x 32 for wide gradients, whose B comes from
+ * L2, and like x 16 for those of few columns.
  * In the x 16 tiles the broadcast is part of the FMA (an embedded broadcast), since it serves only
  * one. The last vector of a row is masked.
  *

@@ -1,5 +1,5 @@
 /* sparse_avx512.c: products with rows of bytes, most of them zero, in 512-bit vectors, on every
- * processor with AVX-512. How they work: sparse_nn_body.h, sparse_tn_body.h.
+ * processor with AVX-512. How they work: sparse_nn_body.h, sparse_nn_wide_body.h, sparse_tn_body.h.
  */
 #include "simd/kernels_internal.h"
 #include "simd/lanes_avx512.h"

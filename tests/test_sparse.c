@@ -385,6 +385,17 @@ TEST(sparse, forward_in_blocks) {
                                          .parts = parts,
                                          .bias = p % 2 == 0,
                                          .page_strides = parts == 2});
+    for (size_t parts = 0; parts <= 2; parts++) /* the least that are, and panels of every width */
+        for (size_t n = 256; n <= 464; n += 52)
+            check_forward(&(sparse_case){.m = 32 + random_below(20),
+                                         .n = n,
+                                         .k = 64 + random_below(300),
+                                         .percent = 19,
+                                         .parts = parts,
+                                         .bias = true,
+                                         .page_strides = true});
+    for (size_t parts = 0; parts <= 2; parts++)
+        check_forward(&(sparse_case){.m = 128, .n = 530, .k = 200, .percent = 30, .parts = parts});
     for (size_t parts = 0; parts <= 2; parts += 2) /* more rows than are listed together */
         check_forward(&(sparse_case){
             .m = 263, .n = 520, .k = 860, .percent = 19, .parts = parts, .bias = true});

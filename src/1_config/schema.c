@@ -191,7 +191,7 @@ const pt_key pt_keys[] = {
      .help =
          "Who computes the gradients: per_thread (each thread those of its shards, then a "
          "reduction), slices (each thread its slice of the parameters, over all shards), columns "
-         "(each thread its output units of wide layers, from forward to update), relay (each "
+         "(each thread its units of wide layers: all rows of some columns), relay (each "
          "thread "
          "its inputs of the first layer, from forward to update; the layer is handed from thread "
          "to "

@@ -122,8 +122,8 @@ struct pt_layer_ops {
      * inputs then have equally many), gradients by the parameter's columns. Rows can always be. */
     bool splits_columns;
     bool takes_sparse; /* input 0 may come as sparse_in */
-    /* May lie in the memory of the node before, if that says forgets_output: forward may write over
-     * its one input, and backward, with in[0] == out, over d_out. */
+    /* May lie in the memory of its one input, if that says forgets_output: forward may have out ==
+     * in[0], and backward then d_in[0] == d_out too. */
     bool in_place;
     bool forgets_output; /* neither backward nor gradient reads the node's output */
     unsigned keys;       /* PT_LAYER_KEY_* it takes */

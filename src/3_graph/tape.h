@@ -1,8 +1,8 @@
 /* tape.h: the buffers of one mini-batch on its way through the graph, and the two walks over them.
  *
- * Every node has value[rows x ld] and, for training, gradient[rows x ld] of the loss to that value; of
- * its own, or in the memory of the node before it, over whose it writes (an activation behind an
- * affine layer: half of the memory is half of the traffic).
+ * Every node has value[rows x ld] and, for training, gradient[rows x ld] of the loss to that value. An
+ * activation behind an affine layer may have both in the memory of its input, which it overwrites: half
+ * of the memory is half of the traffic.
  * Rows are padded to whole cache lines, so workers that own different rows never share one. The
  * walks touch only the rows they are given: workers may walk disjoint rows of one tape at the same
  * time.

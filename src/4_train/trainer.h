@@ -83,6 +83,9 @@ struct pt_trainer {
 void pt_partition(size_t n, size_t granule, size_t worker, size_t workers, size_t *begin,
                   size_t *end);
 
+/* How often the columns schedule waits for all of so many workers in forward, loss and backward. */
+size_t pt_columns_barriers(const pt_graph *graph, size_t workers);
+
 /* Sets the paces of `workers` workers by the ticks and waits of the last region, which was theirs. */
 void pt_pace_note(pt_trainer *trainer, size_t workers);
 /* The part of all work, from 0 to 1, that the workers before `worker` have; exactly 1 only if worker is
@@ -119,7 +122,8 @@ uint64_t pt_evaluate_region(pt_trainer *trainer, const pt_split *split, size_t r
 void pt_trainer_keep(pt_trainer *trainer);
 void pt_trainer_restore_kept(pt_trainer *trainer);
 
-/* Gives every node values and gradients of its own, for who looks at them after the next. */
+/* From now on every node has values and gradients of its own, none in the memory of its input: for who
+ * wants to look at them after pt_trainer_gradients. */
 pt_status pt_trainer_keep_apart(pt_trainer *trainer, pt_error *err);
 /* Mean gradients of the mini-batch of iteration `step`, by the same walks as training, into a
  * zeroed block of graph->block_size floats; returns the loss. The parameters stay as they are. */

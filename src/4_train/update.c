@@ -6,7 +6,7 @@
  *                and applies it while it is in registers (plain gradient descent) or in cache
  *
  * Which part is a worker's own: rows of the parameters, cut where its share of all work begins and
- * ends (pace.c); of a layer that reads lists, those columns or inputs that the walk has given it.
+ * ends (pace.c); where the walk has given it columns or inputs, those.
  */
 #include "4_train/region.h"
 
@@ -53,16 +53,26 @@ static double row_work(const pt_trainer *t, const pt_param *param) {
     return (double)param->ld * (sparse ? sparse_share : 1);
 }
 
-/* Parameters whose parts the walk has given to workers: by columns, or by inputs. A dense weight is
- * cut by rows, which backward had as columns of its result: to update half of every row, what
+/* Parameters whose parts the walk has given to workers: by columns, by rows or by inputs.
+ *
+ * Columns: of a layer without backward, such as one that reads lists, and of biases. Other weights go by
+ * those of their rows that backward had as columns of its result: to update half of every row, what
  * prefetches along rows would take the other half from the worker that writes it. */
 static bool has_columns(const pt_seat *seat, const pt_param *param) {
-    const pt_trainer *t = seat->region->trainer;
-    const pt_node *node = &t->graph->nodes[param->node];
+    const pt_graph *graph = seat->region->trainer->graph;
+    const pt_node *node = &graph->nodes[param->node];
     size_t begin, end;
     return seat->region->schedule == PT_SCHEDULE_COLUMNS && param->cols == node->cols &&
-           (param->rows == 1 || pt_reads_lists(t, node)) &&
+           (param->rows == 1 || pt_graph_backward_cols(graph, param->node) == 0) &&
            pt_own_columns(seat, node, node->cols, &begin, &end);
+}
+
+static bool has_rows(const pt_seat *seat, const pt_param *param) {
+    const pt_graph *graph = seat->region->trainer->graph;
+    size_t begin, end;
+    return seat->region->schedule == PT_SCHEDULE_COLUMNS && param->rows > 1 &&
+           param->rows == pt_graph_backward_cols(graph, param->node) &&
+           pt_own_columns(seat, &graph->nodes[param->node], param->rows, &begin, &end);
 }
 
 static bool has_inputs(const pt_seat *seat, const pt_param *param) {
@@ -73,7 +83,7 @@ static bool has_inputs(const pt_seat *seat, const pt_param *param) {
 
 /* Work of a parameter that is cut by rows, anywhere. */
 static double shared_work(const pt_seat *seat, const pt_param *param) {
-    if (has_columns(seat, param) || has_inputs(seat, param))
+    if (has_columns(seat, param) || has_rows(seat, param) || has_inputs(seat, param))
         return 0;
     return row_work(seat->region->trainer, param) * (double)param->rows;
 }
@@ -128,6 +138,10 @@ static pt_gradient_part own_part(const pt_seat *seat, const pt_param *param,
     pt_gradient_part part = {.row_end = param->rows, .col_end = param->cols};
     if (has_columns(seat, param)) {
         pt_own_columns(seat, node, node->cols, &part.col_begin, &part.col_end);
+        return part;
+    }
+    if (has_rows(seat, param)) {
+        pt_own_columns(seat, node, param->rows, &part.row_begin, &part.row_end);
         return part;
     }
     if (has_inputs(seat, param)) {

@@ -7,10 +7,10 @@
  *                        finished blocks are walked through the rest of the graph, by the same workers
  *                        in every step, whose caches hold these rows, unless another is free earlier
  *
- * In the last two, weights of the layer that reads lists stay with one worker, from forward to update,
- * and only activations cross cores; in `columns` those of other layers stay with one from backward to
- * update. A chain of fused multiply-adds over the inputs goes on where the worker before has left it,
- * so the bits are those of one worker.
+ * In the last two, weights of the first layer stay with one worker, from forward to update, and only
+ * activations cross cores; in `columns` those of other layers stay with one from backward to update.
+ * A chain of fused multiply-adds over the inputs goes on where the worker before has left it, so the
+ * bits are those of one worker.
  */
 #include "4_train/region.h"
 
@@ -59,9 +59,14 @@ void pt_walk_rows(pt_trainer *t, const pt_batch *batch, const pt_tape *tape, siz
 
 /* --- columns --- */
 
+/* Whether the columns of a node's values, or of its gradients to inputs, are shared out. */
+static bool shares_columns(const pt_node *node, size_t cols, size_t workers) {
+    return node->ops->splits_columns && cols >= PT_COLUMNS_EACH * workers;
+}
+
 bool pt_own_columns(const pt_seat *seat, const pt_node *node, size_t cols, size_t *begin,
                     size_t *end) {
-    if (!node->ops->splits_columns || cols < PT_COLUMNS_EACH * seat->workers)
+    if (!shares_columns(node, cols, seat->workers))
         return false;
     pt_seat_share(seat, cols, 2 * PT_ROW_ALIGN, begin, end);
     return true;
@@ -82,23 +87,28 @@ static bool is_columnwise(const pt_node *node) {
 }
 
 /* Whether what node i reads in forward was written by the worker that reads it. */
-static bool follows_alone(const pt_seat *seat, size_t i) {
-    const pt_graph *graph = seat->region->trainer->graph;
-    const pt_node *node = &graph->nodes[i], *from = &graph->nodes[node->input[0]];
-    size_t begin, end;
-    return is_columnwise(node) && node->input[0] > 0 && from->ops->splits_columns &&
-           pt_own_columns(seat, node, node->cols, &begin, &end);
+static bool follows_alone(const pt_graph *graph, size_t i, size_t workers) {
+    const pt_node *node = &graph->nodes[i];
+    return is_columnwise(node) && node->input[0] > 0 && shares_columns(node, node->cols, workers) &&
+           graph->nodes[node->input[0]].ops->splits_columns;
 }
 
 /* The same in backward, of the gradient that the node just before in this walk, its only reader, has
  * written: what others have added to gradients earlier lies behind that node's barrier. */
-static bool goes_back_alone(const pt_seat *seat, size_t i) {
-    const pt_graph *graph = seat->region->trainer->graph;
+static bool goes_back_alone(const pt_graph *graph, size_t i, size_t workers) {
     const pt_node *node = &graph->nodes[i], *reader = node + 1;
-    size_t begin, end;
     return is_columnwise(node) && node->consumers == 1 && i != graph->output_node &&
-           reader->input_count == 1 && reader->input[0] == i && reader->ops->splits_columns &&
-           pt_own_columns(seat, node, node->cols, &begin, &end);
+           shares_columns(node, node->cols, workers) && reader->input_count == 1 &&
+           reader->input[0] == i && reader->ops->splits_columns;
+}
+
+size_t pt_columns_barriers(const pt_graph *graph, size_t workers) {
+    size_t count = 1; /* before the loss */
+    for (size_t i = 1; i < graph->node_count; i++) {
+        count += !follows_alone(graph, i, workers);
+        count += pt_graph_backward_cols(graph, i) > 0 && !goes_back_alone(graph, i, workers);
+    }
+    return count;
 }
 
 /* Before a node, a barrier, unless what it reads is there without. */
@@ -107,7 +117,7 @@ static void walk_columns(pt_seat *seat, const pt_batch *batch) {
     const pt_graph *graph = t->graph;
     void *scratch = seat->self->scratch;
     for (size_t i = 1; i < graph->node_count; i++) {
-        if (!follows_alone(seat, i))
+        if (!follows_alone(graph, i, seat->workers))
             pt_seat_wait_for_all(seat);
         const pt_tile tile = own_tile(seat, &graph->nodes[i], graph->nodes[i].cols);
         if (tile.row_begin < tile.row_end && tile.col_begin < tile.col_end)
@@ -122,7 +132,7 @@ static void walk_columns(pt_seat *seat, const pt_batch *batch) {
         const size_t cols = pt_graph_backward_cols(graph, i);
         if (cols == 0)
             continue;
-        if (!goes_back_alone(seat, i))
+        if (!goes_back_alone(graph, i, seat->workers))
             pt_seat_wait_for_all(seat);
         const pt_tile tile = own_tile(seat, &graph->nodes[i], cols);
         if (tile.row_begin < tile.row_end && tile.col_begin < tile.col_end)

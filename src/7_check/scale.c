@@ -269,17 +269,15 @@ static void describe_network(scaling *s, const pt_graph *graph) {
         widest = graph->params[p].ld > widest ? graph->params[p].ld : widest;
     m->slices = graph->block_size / (widest * SLICE_ROWS);
     m->slices = m->slices ? m->slices : 1;
-    size_t backward = 0, cols = 0;
-    for (size_t i = 1; i < graph->node_count; i++) {
-        backward += pt_graph_backward_cols(graph, i) > 0;
+    size_t cols = 0;
+    for (size_t i = 1; i < graph->node_count; i++)
         cols = graph->nodes[i].cols > cols ? graph->nodes[i].cols : cols;
-    }
     m->most_columns = cols / PT_COLUMNS_EACH;
     m->relay_blocks = PT_RELAY_BLOCKS;
     m->terms[PT_SCHEDULE_PER_THREAD].barriers = m->terms[PT_SCHEDULE_SLICES].barriers = 2;
     m->terms[PT_SCHEDULE_RELAY].barriers = 2;
-    /* Data, loss, the step's end, and one after every node each way. */
-    m->terms[PT_SCHEDULE_COLUMNS].barriers = (double)(3 + graph->node_count - 1 + backward);
+    /* Those of the walk, as many as with two threads, and before and after the update. */
+    m->terms[PT_SCHEDULE_COLUMNS].barriers = (double)(2 + pt_columns_barriers(graph, 2));
 }
 
 static void calibrate(scaling *s) {
