@@ -1,7 +1,8 @@
 /* sparse_avx2.c: products with rows of bytes, most of them zero, in 256-bit vectors.
  *
  * Gradient tiles of 4 columns x 24: 12 accumulators, 3 registers of B, 1 broadcast.
- * How the products work: sparse_nn_body.h, sparse_nn_wide_body.h, sparse_tn_body.h, sparse_tn_pairs_avx2.h.
+ * How the products work: sparse_nn_body.h, sparse_nn_wide_body.h, sparse_tn_body.h,
+ * sparse_tn_pairs_avx2.h.
  */
 #include "simd/kernels_internal.h"
 #include "simd/lanes_avx2.h"
