@@ -257,7 +257,7 @@ static void blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m, 
             .count = divide_up(x.m, min_size(tiles->max_rows[x.vectors], row_limit)),
             .vectors = x.vectors,
             .next_c = m * n > PREFETCH_C_FLOATS ? c + next.i * ldc + next.j : NULL,
-            .ldb = ldb,
+            .next_columns = next.columns,
             .k = x.k,
             .a_packed = a_packed,
         };

@@ -46,7 +46,7 @@ typedef struct pt_gemm_tile {
     float *panel; /* written while b is read if not NULL; read if b is NULL */
 
     /* While they compute, tiles that read a packed panel copy rows of the next panel, of as many
-     * vectors, from next_b (with stride ldb) to next_panel: one every PT_GEMM_STEPS of k. */
+     * vectors, from next_b (with stride ldb) to next_panel: one every PT_GEMM_STEPS of k at most. */
     const float *next_b;
     float *next_panel;
     size_t next_rows, next_share; /* of the whole run; of a tile, at most */
@@ -55,11 +55,10 @@ typedef struct pt_gemm_tile {
     /* rows form only: the C of the tile after this run. NULL: prefetch no tile's C. */
     const float *next_c;
 
-    /* rows form only: two lines of the next panel are prefetched every PT_GEMM_STEPS of k, at
-     * `prefetch`, which then moves on by its stride, and `second` floats after that. Any address is
-     * harmless. */
+    /* rows form only: of so many rows of the next panel of transposed B, two lines are prefetched: at
+     * `prefetch`, with stride ldb, and `second` floats after that. */
     const float *prefetch;
-    size_t prefetch_stride, prefetch_second;
+    size_t prefetch_rows, prefetch_second;
 
     /* rows form only: this block of k */
     size_t k;

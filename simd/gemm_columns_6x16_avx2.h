@@ -182,7 +182,7 @@ static ALWAYS_INLINE void main_all_shards(const pt_shards *shards, main_walk *wa
     }
     for (size_t s = 0; s < shards->count; s++) {
         const size_t k = shards->row[s + 1] - shards->row[s];
-        if (s == prefetch_c_at(shards))
+        if (s == shards->count / 2) /* not while the stores of the tile before wait */
             prefetch_c(c, ldc, 6, 2);
         if (s > 0)
             main_next_shard(&tree, shards->merges[s - 1], walk, packed, k > 0, acc);

@@ -63,7 +63,7 @@ typedef struct panel_walk {
     /* rows form: the next panel of transposed B where it lies, to be prefetched: rows of so many
      * cache lines (0: none) */
     const float *next_b;
-    size_t ldb, lines;
+    size_t next_columns, lines;
 
     const float *a_packed; /* rows form: A in the order of the tiles, k steps of each, or NULL */
     size_t k;
@@ -71,11 +71,10 @@ typedef struct panel_walk {
 
 /* Tile t's share of prefetching a panel of transposed B: one line of every row, or two. */
 static inline void share_prefetch(const panel_walk *walk, size_t t, pt_gemm_tile *tile) {
-    tile->prefetch = tile->a; /* something that is there anyway */
-    tile->prefetch_stride = tile->prefetch_second = 0;
+    tile->prefetch_rows = 0;
     if (t < walk->lines) {
         tile->prefetch = walk->next_b + t * PT_GEMM_LINE;
-        tile->prefetch_stride = walk->ldb;
+        tile->prefetch_rows = walk->next_columns;
         tile->prefetch_second = t + walk->count < walk->lines ? walk->count * PT_GEMM_LINE : 0;
     }
 }

@@ -18,29 +18,12 @@
  * lane_rows.h keeps them there).
  */
 #include "simd/gemm_blocked.h"
+#include "simd/gemm_tile_errands.h"
 #include "simd/lane_rows.h"
 
 #include <assert.h>
 
-enum {
-    MAX_ACCUMULATORS = 28,
-    STEPS = PT_GEMM_STEPS, /* of k, unrolled: fewer instructions that are not FMAs or loads */
-    AHEAD = 12,            /* rows of B that are asked for before they are packed or copied */
-};
-
-/* One row of B in registers: from the panel, or from where it lies, and then into the panel for the
- * tiles that follow. */
-static ALWAYS_INLINE void load_panel_row(size_t vectors, const float *panel, vec b[]) {
-    UNROLL for (size_t v = 0; v < vectors; v++) {
-        b[v] = vec_load(panel + v * LANES);
-    }
-}
-
-static ALWAYS_INLINE void store_panel_row(size_t vectors, const vec b[], float *panel) {
-    UNROLL for (size_t v = 0; v < vectors; v++) {
-        vec_store(panel + v * LANES, b[v]);
-    }
-}
+enum { MAX_ACCUMULATORS = 28 };
 
 static ALWAYS_INLINE void store_c(float *c, size_t ldc, size_t rows, size_t vectors, vec_mask last,
                                   const vec acc[]) {
@@ -48,65 +31,6 @@ static ALWAYS_INLINE void store_c(float *c, size_t ldc, size_t rows, size_t vect
         store_row(vectors, last, acc + i * vectors, c);
         c += ldc;
     }
-}
-
-/* A tile's C, on its way to the cache: its rows lie in different pages, where no hardware foresees
- * them. */
-static ALWAYS_INLINE void prefetch_c(const float *row, size_t ldc, size_t rows, size_t vectors) {
-    UNROLL for (size_t i = 0; i < rows; i++) {
-        UNROLL for (size_t v = 0; v < vectors * LANES; v += PT_GEMM_LINE) {
-            __builtin_prefetch(row + v, 1, 3);
-        }
-        row += ldc;
-    }
-}
-
-/* The copying of the next panel, of which every tile of a run does a part: a row between a few steps of k
- * costs nothing, since the ports it needs are idle there. With each row two are asked for, into L2 (in
- * L1 rows a multiple of 4 KB apart would crowd one set): the same row of the panel after this one,
- * which has the time of a whole panel to come from memory, and, for the first panels, of which nobody
- * has asked, one a few rows on. */
-typedef struct panel_copy {
-    const float *from;
-    float *to;
-    size_t left; /* rows that the run has still to copy */
-    size_t rows; /* of which this tile */
-    size_t ldb;
-    vec_mask last;
-} panel_copy;
-
-static ALWAYS_INLINE panel_copy start_copy(const pt_gemm_tile *run, size_t vectors) {
-    if (run->next_rows == 0)
-        return (panel_copy){0};
-    return (panel_copy){.from = run->next_b,
-                        .to = run->next_panel,
-                        .left = run->next_rows,
-                        .ldb = run->ldb,
-                        .last = vec_first(run->next_columns - (vectors - 1) * LANES)};
-}
-
-static ALWAYS_INLINE void share_copy(panel_copy *copy, size_t share) {
-    copy->rows = min_size(share, copy->left);
-    copy->left -= copy->rows;
-}
-
-/* With a row of a panel of B come: a row that is needed soon, and the same row of the next panel. */
-static ALWAYS_INLINE void prefetch_b(const float *b, size_t ldb, size_t vectors) {
-    const float *soon = b + AHEAD * ldb, *later = b + vectors * LANES;
-    UNROLL for (size_t v = 0; v < vectors * LANES; v += PT_GEMM_LINE) {
-        __builtin_prefetch(soon + v, 0, 2);
-        __builtin_prefetch(later + v, 0, 2);
-    }
-}
-
-static ALWAYS_INLINE void copy_row(panel_copy *copy, size_t vectors) {
-    vec row[PT_GEMM_MAX_VECTORS];
-    prefetch_b(copy->from, copy->ldb, vectors);
-    load_row(vectors, copy->last, copy->from, row);
-    store_panel_row(vectors, row, copy->to);
-    copy->from += copy->ldb;
-    copy->to += vectors * LANES;
-    copy->rows--;
 }
 
 /* --- rows form (nn, nt): one block of k, A read along its rows, or packed --- */
@@ -191,20 +115,15 @@ static ALWAYS_INLINE void unpacked_rows(const pt_gemm_tile *run, a_rows a, size_
     }
 }
 
-/* B from the panel; A too is packed, or not. */
-static ALWAYS_INLINE void panel_rows(const pt_gemm_tile *run, const float *panel, panel_copy *copy,
-                                     a_rows a, size_t rows, bool packed, size_t vectors,
-                                     vec acc[]) {
+/* B from the panel; A too is packed, or not. One loop, errands and all: of two or three compilers make
+ * as many ways to number the accumulators, and moves between them. */
+static ALWAYS_INLINE void panel_rows(const pt_gemm_tile *run, const float *panel,
+                                     tile_errands *errands, a_rows a, size_t rows, bool packed,
+                                     size_t vectors, vec acc[]) {
     size_t k = run->k;
-    for (; copy->rows > 0 && k >= STEPS; k -= STEPS) {
-        copy_row(copy, vectors);
-        steps_of_panel(&a, rows, packed, vectors, STEPS, &panel, acc);
-    }
-    const float *prefetch = run->prefetch;
     for (; k >= STEPS; k -= STEPS) {
-        __builtin_prefetch(prefetch, 0, 2);
-        __builtin_prefetch(prefetch + run->prefetch_second, 0, 2);
-        prefetch += run->prefetch_stride;
+        if (--errands->wait == 0)
+            run_errand(errands, run, vectors);
         steps_of_panel(&a, rows, packed, vectors, STEPS, &panel, acc);
     }
     for (; k > 0; k--)
@@ -235,17 +154,20 @@ static ALWAYS_INLINE void tile_rows(const pt_gemm_tile *run, size_t rows, size_t
     const bool packed = !run->b && run->a_packed;
     const float *a = packed ? run->a_packed : run->a, *panel = run->panel;
     float *c = run->c;
-    panel_copy copy = start_copy(run, vectors);
+    tile_errands errands = {.copy = start_copy(run, vectors)};
     for (size_t left = run->tiles;;) {
         vec acc[MAX_ACCUMULATORS];
         start_chains(run, c, rows, vectors, last, acc);
-        if (run->next_c)
-            prefetch_c(left > 1 ? c + run->c_step : run->next_c, run->ldc, rows, vectors);
-        share_copy(&copy, run->next_share);
+        const float *next_c = run->next_c && left > 1 ? c + run->c_step : run->next_c;
+        const bool at_once = run->b || run->k < rows * STEPS;
+        if (at_once && next_c)
+            prefetch_c(next_c, run->ldc, rows, vectors);
+        plan_errands(&errands, run, at_once ? NULL : next_c, rows);
         if (packed)
-            panel_rows(run, panel, &copy, start_rows(a, 0, 1), rows, true, vectors, acc);
+            panel_rows(run, panel, &errands, start_rows(a, 0, 1), rows, true, vectors, acc);
         else if (!run->b)
-            panel_rows(run, panel, &copy, start_rows(a, run->lda, rows), rows, false, vectors, acc);
+            panel_rows(run, panel, &errands, start_rows(a, run->lda, rows), rows, false, vectors,
+                       acc);
         else if (panel)
             unpacked_rows(run, start_rows(a, run->lda, rows), rows, vectors, last, true, acc);
         else
@@ -338,12 +260,6 @@ static ALWAYS_INLINE void finish_columns(const float *rate, float *c, size_t ldc
     store_c(c, ldc, rows, vectors, last, acc);
 }
 
-/* Before which shard a tile's C is asked for: early, but not while the stores of the tile before wait.
- * Rows of C a multiple of 4 KB apart share a set of L1, which does not hold those of two tiles. */
-static ALWAYS_INLINE size_t prefetch_c_at(const pt_shards *shards) {
-    return shards->count / 2;
-}
-
 /* The shard tree in registers. A finished shard's tile is merged with those waiting on a small
  * stack (in L1: two or three tiles in use) and only the root goes to C, so a gradient is written
  * once.
@@ -358,8 +274,7 @@ static ALWAYS_INLINE void all_shards(const pt_shards *shards, columns_walk *walk
     bool lower_is_shard = false;
     for (size_t s = 0;; s++) {
         size_t merges = shards->merges[s];
-        if (s == prefetch_c_at(shards))
-            prefetch_c(c, ldc, rows, vectors);
+        prefetch_part_of_c(c, ldc, rows, vectors, shards, s);
         shard_columns(walk, rows, vectors, last, shards->row[s + 1] - shards->row[s], acc);
         if (merges == 0 || !lower_is_shard) {
             UNROLL for (size_t x = 0; x < rows * vectors; x++) {
