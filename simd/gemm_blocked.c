@@ -90,7 +90,8 @@ static size_t tiles_scratch(const pt_gemm_tiles *tiles, pt_gemm_form form, size_
     size_t longest = longest_whole(tiles->panel_floats / tiles->lanes);
     size_t panel = min_size(min_size(k, longest) * width, max_panel_floats(tiles));
     size_t a = min_size(min_size(m, A_BLOCK_ROWS) * min_size(k, longest / 2), tiles->block_floats);
-    return (2 * panel + a + PT_GEMM_LINE) * sizeof(float);
+    const size_t blocked = (2 * panel + a + PT_GEMM_LINE) * sizeof(float);
+    return form == PT_GEMM_NT ? max_size(blocked, pt_gemm_wide_rows_scratch(tiles, n, k)) : blocked;
 }
 
 size_t pt_gemm_blocked_scratch(const pt_gemm_tiles *tiles, pt_gemm_form form, size_t m, size_t n,
@@ -335,7 +336,9 @@ void pt_gemm_blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m,
     }
     const size_t narrow = narrow_rest_transposed(tiles, m, n, k);
     n -= narrow;
-    if (n > 0)
+    if (transposed && pt_gemm_is_wide_rows(tiles, m, n, k))
+        pt_gemm_wide_rows(tiles, m, n, k, a, lda, b, ldb, c, ldc, scratch);
+    else if (n > 0)
         blocked_rows(tiles, transposed, m, n, k, a, lda, b, ldb, bias, c, ldc, scratch);
     if (narrow > 0) { /* last: a column of A and C at a time is a poor way to fetch them */
         const pt_gemm_narrow product = {

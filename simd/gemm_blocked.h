@@ -146,6 +146,13 @@ void pt_gemm_blocked_columns(const pt_gemm_tiles *tiles, size_t m, size_t n,
                              const pt_shards *shards, const float *a, size_t lda, const float *b,
                              size_t ldb, const float *rate, float *c, size_t ldc, void *scratch);
 
+/* gemm_rows_wide.c: the transposed product, where it pays. */
+bool pt_gemm_is_wide_rows(const pt_gemm_tiles *tiles, size_t m, size_t n, size_t k);
+size_t pt_gemm_wide_rows_scratch(const pt_gemm_tiles *tiles, size_t n, size_t k);
+void pt_gemm_wide_rows(const pt_gemm_tiles *tiles, size_t m, size_t n, size_t k, const float *a,
+                       size_t lda, const float *b, size_t ldb, float *c, size_t ldc,
+                       float *scratch);
+
 /* gemm_columns_wide.c: the product without its leading rows and narrow columns, where it pays. */
 bool pt_gemm_is_wide_columns(const pt_gemm_tiles *tiles, size_t m, size_t n, size_t k);
 size_t pt_gemm_wide_columns_scratch(const pt_gemm_tiles *tiles, size_t m, size_t n, size_t k);

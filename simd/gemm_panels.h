@@ -20,6 +20,7 @@ enum {
     WIDE_PANELS = 6,             /* tn: C of no more panels than this is not swept, */
     WIDE_TILES = 16,             /* nor of fewer rows of tiles */
     WIDE_A_BLOCKS = 4,           /* tn: so many block_floats of A are packed, if it is swept */
+    WIDE_STEPS = 24,             /* nt: of no more steps is C walked along its rows */
     MAX_SHARD_PANEL_ROWS = 4096, /* tn: longer panels (over 512 KB) are not packed */
 };
 

@@ -154,15 +154,18 @@ static ALWAYS_INLINE void tile_rows(const pt_gemm_tile *run, size_t rows, size_t
     const bool packed = !run->b && run->a_packed;
     const float *a = packed ? run->a_packed : run->a, *panel = run->panel;
     float *c = run->c;
-    tile_errands errands = {.copy = start_copy(run, vectors)};
+    tile_errands errands = {.copy = start_copy(run, vectors), .wait = SIZE_MAX};
+    const bool c_at_once =
+        run->b || run->k < 2 * rows * STEPS; /* no errands, or no time to spread it */
+    const bool busy = run->next_rows > 0 || run->prefetch_rows > 0 || !c_at_once;
     for (size_t left = run->tiles;;) {
         vec acc[MAX_ACCUMULATORS];
         start_chains(run, c, rows, vectors, last, acc);
         const float *next_c = run->next_c && left > 1 ? c + run->c_step : run->next_c;
-        const bool at_once = run->b || run->k < rows * STEPS;
-        if (at_once && next_c)
+        if (c_at_once && next_c)
             prefetch_c(next_c, run->ldc, rows, vectors);
-        plan_errands(&errands, run, at_once ? NULL : next_c, rows);
+        if (busy)
+            plan_errands(&errands, run, c_at_once ? NULL : next_c, rows);
         if (packed)
             panel_rows(run, panel, &errands, start_rows(a, 0, 1), rows, true, vectors, acc);
         else if (!run->b)
