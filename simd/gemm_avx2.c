@@ -53,6 +53,7 @@ static const pt_gemm_tiles tiles_avx2 = {
     .usual_vectors = 2,
     .swept_vectors = 2,
     .panel_floats = 5120,      /* 20 KB of an L1 of 32 (Haswell to Zen 4): 320 rows of 16 */
+    .in_place_floats = 4096,   /* 16 KB; of more, the main gradient tile wants panels */
     .block_floats = 64 * 1024, /* 256 KB, half of an L2 of 512 KB */
     .pack_panels = 6,
     .crowded_rows = 6, /* of 8 ways */

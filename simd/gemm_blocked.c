@@ -151,7 +151,7 @@ static size_t vectors_of_row(const pt_gemm_tiles *tiles, size_t n) {
 /* Whether a few tiles below each other are the whole product, and find B in L1 where it lies. */
 static bool few_tiles(const pt_gemm_tiles *tiles, size_t vectors, size_t m, size_t n, size_t k,
                       size_t ldb) {
-    return m <= FEW_TILES * tiles->max_rows[vectors] && k * ldb <= IN_PLACE_FLOATS &&
+    return m <= FEW_TILES * tiles->max_rows[vectors] && k * ldb <= tiles->in_place_floats &&
            panel_vectors(tiles, m, vectors) == vectors &&
            narrow_rest_transposed(tiles, m, n, k) == 0;
 }
@@ -243,7 +243,7 @@ static void blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m, 
     const bool crowded = lda % A_SET_STRIDE == 0 && !a_packed;
     const size_t row_limit = crowded ? tiles->crowded_rows : PT_GEMM_MAX_ROWS;
     size_t a_count = 0; /* tiles that A is packed for */
-    const bool in_place = k * ldb <= IN_PLACE_FLOATS;
+    const bool in_place = k * ldb <= tiles->in_place_floats;
 
     rows_panel x = {0}, next;
     set_extent(&product, &x);

@@ -102,10 +102,11 @@ typedef struct pt_gemm_tiles {
     size_t lanes; /* floats in a vector */
                   /* tallest tile of so many vectors in either form; at most PT_GEMM_MAX_ROWS */
     size_t max_rows[PT_GEMM_MAX_VECTORS + 1], max_rows_columns[PT_GEMM_MAX_VECTORS + 1];
-    size_t usual_vectors; /* the main tile's */
-    size_t swept_vectors; /* wide tn's, whose B comes from L2 */
-    size_t panel_floats;  /* a packed panel's size, for L1 */
-    size_t block_floats;  /* a block of A, to stay in L2 */
+    size_t usual_vectors;   /* the main tile's */
+    size_t swept_vectors;   /* wide tn's, whose B comes from L2 */
+    size_t panel_floats;    /* a packed panel's size, for L1 */
+    size_t block_floats;    /* a block of A, to stay in L2 */
+    size_t in_place_floats; /* nn, tn: a B of no more is read where it lies, from L1 */
     /* A is packed where more panels than this use it; while it is not and its rows lie 4 KB apart, a
      * tile has at most so many of them. */
     size_t pack_panels, crowded_rows;

@@ -52,7 +52,7 @@ static void blocked_columns(const pt_gemm_tiles *tiles, size_t m, size_t n, cons
     assert(m > 0 && n > 0);
     const size_t k = shards->row[shards->count] - shards->row[0];
     const size_t lanes = tiles->lanes;
-    const bool pack = k <= MAX_SHARD_PANEL_ROWS;
+    const bool pack = k <= MAX_SHARD_PANEL_ROWS && k * ldb > tiles->in_place_floats;
     const size_t vectors_in_n = divide_up(n, lanes);
     const size_t m_limit = max_size(tiles->block_floats / max_size(k, 1), 4 * PT_GEMM_MAX_ROWS);
     const size_t m_block = divide_up(m, divide_up(m, m_limit));

@@ -15,7 +15,6 @@ enum {
     PREFETCH_C_FLOATS = 4096,    /* nn, nt: a C of more (16 KB) may not be in L1 */
     PREFETCH_FIRST = 64,         /* nt: steps of the first panel; then the hardware knows */
     FEW_TILES = 8,               /* nn: so many are walked without the loops for more */
-    IN_PLACE_FLOATS = 4096,      /* nn: a B of no more (16 KB) is read where it lies, from L1 */
     PACK_ROWS = 8,               /* tn: rows of A that are packed together */
     WIDE_PANELS = 6,             /* tn: C of no more panels than this is not swept, */
     WIDE_TILES = 16,             /* nor of fewer rows of tiles */

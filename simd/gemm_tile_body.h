@@ -84,6 +84,14 @@ static ALWAYS_INLINE void steps_of_panel(a_rows *a, size_t rows, bool packed, si
     advance_rows(a, rows, packed, steps);
 }
 
+/* Where B lies in rows of its own, a full last vector reads into the next row: what it finds there comes
+ * into no element of C, and a masked load costs an FMA's slot besides. Of how many rows, the last ones of
+ * B, this would read beyond B's end. */
+static ALWAYS_INLINE size_t masked_rows(const pt_gemm_tile *run, size_t vectors) {
+    const size_t beyond = vectors * LANES - run->columns;
+    return beyond == 0 ? 0 : beyond <= run->ldb ? 1 : SIZE_MAX - STEPS;
+}
+
 /* B where it lies, and copied to the panel on the way if `pack`. */
 static ALWAYS_INLINE void unpacked_rows(const pt_gemm_tile *run, a_rows a, size_t rows,
                                         size_t vectors, vec_mask last, bool pack, vec acc[]) {
@@ -91,10 +99,11 @@ static ALWAYS_INLINE void unpacked_rows(const pt_gemm_tile *run, a_rows a, size_
     const size_t ldb = run->ldb;
     float *panel = run->panel;
     size_t k = run->k;
-    for (; !pack && k >= STEPS; k -= STEPS) {
+    const size_t masked = masked_rows(run, vectors);
+    for (; !pack && k >= STEPS + masked; k -= STEPS) {
         UNROLL for (size_t u = 0; u < STEPS; u++) {
             vec bv[PT_GEMM_MAX_VECTORS];
-            load_row(vectors, last, b, bv);
+            load_panel_row(vectors, b, bv);
             b += ldb;
             step_rows(&a, rows, false, vectors, u, bv, acc);
         }
@@ -218,13 +227,21 @@ static ALWAYS_INLINE void packed_columns(columns_walk *walk, size_t rows, size_t
     walk->panel += steps * vectors * LANES;
 }
 
-/* One shard of k rows, from +0. */
+/* One shard of k rows, from +0; the last `masked` of B's are the last of all. */
 static ALWAYS_INLINE void shard_columns(columns_walk *walk, size_t rows, size_t vectors,
-                                        vec_mask last, size_t k, vec acc[]) {
+                                        vec_mask last, size_t k, size_t masked, vec acc[]) {
     UNROLL for (size_t x = 0; x < rows * vectors; x++) {
         acc[x] = vec_zero();
     }
     if (walk->b) {
+        for (; !walk->panel && k >= STEPS + masked; k -= STEPS) {
+            UNROLL for (size_t u = 0; u < STEPS; u++) {
+                vec bv[PT_GEMM_MAX_VECTORS];
+                load_panel_row(vectors, walk->b, bv);
+                walk->b += walk->ldb;
+                step_columns(walk, rows, vectors, bv, acc);
+            }
+        }
         for (; k > 0; k--) {
             vec bv[PT_GEMM_MAX_VECTORS];
             load_row(vectors, last, walk->b, bv);
@@ -270,15 +287,16 @@ static ALWAYS_INLINE void finish_columns(const float *rate, float *c, size_t ldc
  * Of a pair of shards that are merged with each other, only the lower gets its +0.0f: with x
  * canonical, x + y and x + (y + 0) are the same (they could differ only for x = y = -0). */
 static ALWAYS_INLINE void all_shards(const pt_shards *shards, columns_walk *walk, size_t rows,
-                                     size_t vectors, vec_mask last, const float *c, size_t ldc,
-                                     vec acc[]) {
+                                     size_t vectors, vec_mask last, size_t masked, const float *c,
+                                     size_t ldc, vec acc[]) {
     vec stack[PT_MAX_SHARD_DEPTH][MAX_ACCUMULATORS];
     size_t depth = 0;
     bool lower_is_shard = false;
     for (size_t s = 0;; s++) {
         size_t merges = shards->merges[s];
         prefetch_part_of_c(c, ldc, rows, vectors, shards, s);
-        shard_columns(walk, rows, vectors, last, shards->row[s + 1] - shards->row[s], acc);
+        shard_columns(walk, rows, vectors, last, shards->row[s + 1] - shards->row[s],
+                      s + 1 == shards->count ? masked : 0, acc);
         if (merges == 0 || !lower_is_shard) {
             UNROLL for (size_t x = 0; x < rows * vectors; x++) {
                 acc[x] = vec_add(acc[x], vec_zero());
@@ -305,6 +323,7 @@ static ALWAYS_INLINE void all_shards(const pt_shards *shards, columns_walk *walk
 static ALWAYS_INLINE void tile_columns(const pt_gemm_tile *run, size_t rows, size_t vectors) {
     assert(!run->b || !run->a_packed);
     const vec_mask last = vec_first(run->columns - (vectors - 1) * LANES);
+    const size_t masked = masked_rows(run, vectors);
     const float *a = run->a_packed ? run->a_packed : run->a;
     float *panel = run->panel, *c = run->c;
     columns_walk walk = {.lda = run->a_packed ? rows : run->lda,
@@ -317,7 +336,7 @@ static ALWAYS_INLINE void tile_columns(const pt_gemm_tile *run, size_t rows, siz
         walk.b = run->b;
         walk.panel = panel;
         share_copy(&walk.copy, run->next_share);
-        all_shards(run->shards, &walk, rows, vectors, last, c, run->ldc, acc);
+        all_shards(run->shards, &walk, rows, vectors, last, masked, c, run->ldc, acc);
         finish_columns(run->rate, c, run->ldc, rows, vectors, last, acc);
         if (--left == 0)
             return;
