@@ -227,7 +227,7 @@ static ALWAYS_INLINE void packed_columns(columns_walk *walk, size_t rows, size_t
     walk->panel += steps * vectors * LANES;
 }
 
-/* One shard of k rows, from +0; the last `masked` of B's are the last of all. */
+/* One shard of k rows, from +0; of the last `masked` ones, B is loaded under a mask. */
 static ALWAYS_INLINE void shard_columns(columns_walk *walk, size_t rows, size_t vectors,
                                         vec_mask last, size_t k, size_t masked, vec acc[]) {
     UNROLL for (size_t x = 0; x < rows * vectors; x++) {
@@ -285,18 +285,21 @@ static ALWAYS_INLINE void finish_columns(const float *rate, float *c, size_t ldc
  * once.
  *
  * Of a pair of shards that are merged with each other, only the lower gets its +0.0f: with x
- * canonical, x + y and x + (y + 0) are the same (they could differ only for x = y = -0). */
+ * canonical, x + y and x + (y + 0) are the same (they could differ only for x = y = -0).
+ *
+ * B's rows before `full_rows` may be read in full vectors. */
 static ALWAYS_INLINE void all_shards(const pt_shards *shards, columns_walk *walk, size_t rows,
-                                     size_t vectors, vec_mask last, size_t masked, const float *c,
-                                     size_t ldc, vec acc[]) {
+                                     size_t vectors, vec_mask last, size_t full_rows,
+                                     const float *c, size_t ldc, vec acc[]) {
     vec stack[PT_MAX_SHARD_DEPTH][MAX_ACCUMULATORS];
     size_t depth = 0;
     bool lower_is_shard = false;
     for (size_t s = 0;; s++) {
         size_t merges = shards->merges[s];
         prefetch_part_of_c(c, ldc, rows, vectors, shards, s);
-        shard_columns(walk, rows, vectors, last, shards->row[s + 1] - shards->row[s],
-                      s + 1 == shards->count ? masked : 0, acc);
+        const size_t begin = shards->row[s], end = shards->row[s + 1];
+        shard_columns(walk, rows, vectors, last, end - begin,
+                      end > full_rows ? end - max_size(begin, full_rows) : 0, acc);
         if (merges == 0 || !lower_is_shard) {
             UNROLL for (size_t x = 0; x < rows * vectors; x++) {
                 acc[x] = vec_add(acc[x], vec_zero());
@@ -323,7 +326,8 @@ static ALWAYS_INLINE void all_shards(const pt_shards *shards, columns_walk *walk
 static ALWAYS_INLINE void tile_columns(const pt_gemm_tile *run, size_t rows, size_t vectors) {
     assert(!run->b || !run->a_packed);
     const vec_mask last = vec_first(run->columns - (vectors - 1) * LANES);
-    const size_t masked = masked_rows(run, vectors);
+    const size_t all = run->shards->row[run->shards->count];
+    const size_t full_rows = all - min_size(all, masked_rows(run, vectors));
     const float *a = run->a_packed ? run->a_packed : run->a;
     float *panel = run->panel, *c = run->c;
     columns_walk walk = {.lda = run->a_packed ? rows : run->lda,
@@ -336,7 +340,7 @@ static ALWAYS_INLINE void tile_columns(const pt_gemm_tile *run, size_t rows, siz
         walk.b = run->b;
         walk.panel = panel;
         share_copy(&walk.copy, run->next_share);
-        all_shards(run->shards, &walk, rows, vectors, last, masked, c, run->ldc, acc);
+        all_shards(run->shards, &walk, rows, vectors, last, full_rows, c, run->ldc, acc);
         finish_columns(run->rate, c, run->ldc, rows, vectors, last, acc);
         if (--left == 0)
             return;
