@@ -52,8 +52,12 @@ static void blocked_columns(const pt_gemm_tiles *tiles, size_t m, size_t n, cons
     assert(m > 0 && n > 0);
     const size_t k = shards->row[shards->count] - shards->row[0];
     const size_t lanes = tiles->lanes;
-    const bool pack = k <= MAX_SHARD_PANEL_ROWS && k * ldb > tiles->in_place_floats;
     const size_t vectors_in_n = divide_up(n, lanes);
+    /* Tiles that read a packed panel ask for the next one's A: many of them may find it nowhere near. */
+    const bool in_place =
+        k * ldb <= tiles->in_place_floats &&
+        m <= FEW_TILES * tiles->max_rows_columns[panel_vectors(tiles, m, vectors_in_n)];
+    const bool pack = k <= MAX_SHARD_PANEL_ROWS && !in_place;
     const size_t m_limit = max_size(tiles->block_floats / max_size(k, 1), 4 * PT_GEMM_MAX_ROWS);
     const size_t m_block = divide_up(m, divide_up(m, m_limit));
     const size_t panel_size = k * min_size(vectors_in_n, PT_GEMM_MAX_VECTORS) * lanes;

@@ -10,16 +10,16 @@
 #include <assert.h>
 
 enum {
-    A_BLOCK_ROWS = 512,          /* nn, nt: a block of A has no more rows than this */
-    A_SET_STRIDE = 1024,         /* floats: rows of A a multiple of this apart share an L1 set */
-    PREFETCH_C_FLOATS = 4096,    /* nn, nt: a C of more (16 KB) may not be in L1 */
-    PREFETCH_FIRST = 64,         /* nt: steps of the first panel; then the hardware knows */
-    FEW_TILES = 8,               /* nn: so many are walked without the loops for more */
-    PACK_ROWS = 8,               /* tn: rows of A that are packed together */
-    WIDE_PANELS = 6,             /* tn: C of no more panels than this is not swept, */
-    WIDE_TILES = 16,             /* nor of fewer rows of tiles */
-    WIDE_A_BLOCKS = 4,           /* tn: so many block_floats of A are packed, if it is swept */
-    WIDE_STEPS = 24,             /* nt: of no more steps is C walked along its rows */
+    A_BLOCK_ROWS = 512,       /* nn, nt: a block of A has no more rows than this */
+    A_SET_STRIDE = 1024,      /* floats: rows of A a multiple of this apart share an L1 set */
+    PREFETCH_C_FLOATS = 4096, /* nn, nt: a C of more (16 KB) may not be in L1 */
+    PREFETCH_FIRST = 64,      /* nt: steps of the first panel; then the hardware knows */
+    FEW_TILES = 8,     /* nn: so many are walked without the loops for more; tn: read B in place */
+    PACK_ROWS = 8,     /* tn: rows of A that are packed together */
+    WIDE_PANELS = 6,   /* tn: C of no more panels than this is not swept, */
+    WIDE_TILES = 16,   /* nor of fewer rows of tiles */
+    WIDE_A_BLOCKS = 4, /* tn: so many block_floats of A are packed, if it is swept */
+    WIDE_STEPS = 24,   /* nt: of no more steps is C walked along its rows */
     MAX_SHARD_PANEL_ROWS = 4096, /* tn: longer panels (over 512 KB) are not packed */
 };
 
