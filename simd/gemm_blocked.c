@@ -24,6 +24,8 @@
  *     four tiles of 9 and eight of 8, not eleven of 9 and one of 1. Likewise k to blocks.
  *   - The numeric contract wants one chain of FMAs an element: a later block of k loads C into the
  *     accumulators and goes on, where BLIS adds at the end.
+ *   - A B that fits L1 is read where it lies. Few steps of k by a transposed B go along the rows of C
+ *     (gemm_rows_wide.c).
  *   - The gradient of the weights (tn) has no blocks of k: a tile walks all shards of its rows and
  *     merges them in registers. Its k is a mini-batch, so that the panel still fits L1 or L2. Wide
  *     ones are computed in BLIS's own order (gemm_columns_wide.c).
@@ -237,13 +239,13 @@ static void blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m, 
     const size_t widest_later = min_size(min_size(widest + 1, vectors_in_n), PT_GEMM_MAX_VECTORS);
     const size_t panel_size = min_size(k_block * widest_later * lanes, max_panel_floats(tiles));
     float *panel = scratch, *other_panel = panel + panel_size;
-    const bool packs_a = vectors_in_n > tiles->pack_panels * widest;
+    const bool in_place = !transposed && k * ldb <= tiles->in_place_floats;
+    const bool packs_a = vectors_in_n > tiles->pack_panels * widest && !in_place;
     float *a_packed = packs_a ? panel + 2 * panel_size : NULL;
     /* Rows of A that lie 4 KB apart all share the sets of L1. */
     const bool crowded = lda % A_SET_STRIDE == 0 && !a_packed;
     const size_t row_limit = crowded ? tiles->crowded_rows : PT_GEMM_MAX_ROWS;
     size_t a_count = 0; /* tiles that A is packed for */
-    const bool in_place = k * ldb <= tiles->in_place_floats;
 
     rows_panel x = {0}, next;
     set_extent(&product, &x);

@@ -41,7 +41,8 @@ typedef struct pt_gemm_tile {
     float *c;
     size_t ldc;
 
-    const float *b; /* B's rows where they lie, or NULL: read the packed panel */
+    /* B's rows where they lie, those before the last in whole vectors; or NULL: read the packed panel */
+    const float *b;
     size_t ldb;
     float *panel; /* written while b is read if not NULL; read if b is NULL */
 
@@ -55,8 +56,8 @@ typedef struct pt_gemm_tile {
     /* rows form only: the C of the tile after this run. NULL: prefetch no tile's C. */
     const float *next_c;
 
-    /* rows form only: of so many rows of the next panel of transposed B, two lines are prefetched: at
-     * `prefetch`, with stride ldb, and `second` floats after that. */
+    /* rows form only: of about so many rows of the next panel of transposed B, two lines are
+     * prefetched: at `prefetch`, with stride ldb, and prefetch_second floats after that. */
     const float *prefetch;
     size_t prefetch_rows, prefetch_second;
 

@@ -53,7 +53,8 @@ static void blocked_columns(const pt_gemm_tiles *tiles, size_t m, size_t n, cons
     const size_t k = shards->row[shards->count] - shards->row[0];
     const size_t lanes = tiles->lanes;
     const size_t vectors_in_n = divide_up(n, lanes);
-    /* Tiles that read a packed panel ask for the next one's A: many of them may find it nowhere near. */
+    /* Only tiles that read a packed panel ask for the next one's A, without which many tiles of an A in
+     * memory take twice as long. */
     const bool in_place =
         k * ldb <= tiles->in_place_floats &&
         m <= FEW_TILES * tiles->max_rows_columns[panel_vectors(tiles, m, vectors_in_n)];

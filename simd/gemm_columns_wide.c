@@ -10,8 +10,9 @@
  * The other order (gemm_columns.c), down a panel that stays in L1, moves fewer bytes from L2. But it
  * visits C, and B where that is packed from, in columns, and rows a multiple of 4 KB apart, as those of
  * layers of 1024 units are, share 16 sets of L2: to add to a matrix of 784 x 1024 took 0.54 ms in
- * columns and 0.09 in rows (Zen 3), the whole product for it 2.9. In nn and nt it was the slower one:
- * they have few rows of C to a block of B, so that packing B on its own tells.
+ * columns and 0.09 in rows (Zen 3), the whole product for it 2.9. In nn and nt, but for few steps
+ * of k (gemm_rows_wide.c), it was the slower one: they have few rows of C to a block of B, so that packing
+ * B on its own tells.
  */
 #include "simd/gemm_panels.h"
 
@@ -89,24 +90,9 @@ static void pack_b(const pt_gemm_tiles *tiles, size_t n, size_t k, const float *
 static void sweep(const pt_gemm_tiles *tiles, size_t m, size_t count, size_t n, size_t k,
                   pt_gemm_tile run) {
     const size_t base = m / count, taller = m % count;
-    const size_t width = panel_width(tiles), full = n / width, last = n % width;
-    run.panel_step = k * width;
-    run.c_step = width;
     for (size_t t = 0; t < count; t++) {
         const size_t rows = base + (t < taller);
-        if (full > 0) {
-            run.tiles = full;
-            run.columns = width;
-            tiles->columns[tiles->swept_vectors][rows](&run);
-        }
-        if (last > 0) {
-            pt_gemm_tile rest = run;
-            rest.tiles = 1;
-            rest.columns = last;
-            rest.panel += full * run.panel_step;
-            rest.c += full * width;
-            tiles->columns[divide_up(last, tiles->lanes)][rows](&rest);
-        }
+        sweep_row(tiles, tiles->columns, tiles->swept_vectors, rows, n, k, run);
         run.a_packed += rows * k;
         run.c += rows * run.ldc;
     }

@@ -1,4 +1,4 @@
-/* gemm_panels.h: what the loops of the matrix products share (gemm_blocked.c, gemm_columns*.c): how
+/* gemm_panels.h: what the loops of the matrix products share (gemm_blocked.c, gemm_rows_wide.c, gemm_columns*.c): how
  * columns are cut into panels, and the walk over the tiles of one panel.
  */
 #ifndef PT_SIMD_GEMM_PANELS_H
@@ -16,7 +16,7 @@ enum {
     PREFETCH_FIRST = 64,      /* nt: steps of the first panel; then the hardware knows */
     FEW_TILES = 8,     /* nn: so many are walked without the loops for more; tn: read B in place */
     PACK_ROWS = 8,     /* tn: rows of A that are packed together */
-    WIDE_PANELS = 6,   /* tn: C of no more panels than this is not swept, */
+    WIDE_PANELS = 6,   /* tn, nt: C of no more panels than this is not swept, */
     WIDE_TILES = 16,   /* nor of fewer rows of tiles */
     WIDE_A_BLOCKS = 4, /* tn: so many block_floats of A are packed, if it is swept */
     WIDE_STEPS = 24,   /* nt: of no more steps is C walked along its rows */
@@ -61,7 +61,7 @@ typedef struct panel_walk {
     size_t next_rows; /* of the next panel, that the tiles shall copy together */
 
     /* rows form: the next panel of transposed B where it lies, to be prefetched: rows of so many
-     * cache lines (0: none) */
+     * cache lines (0: none), next_columns of them */
     const float *next_b;
     size_t next_columns, lines;
 
@@ -114,6 +114,31 @@ static inline void walk_panel(const panel_walk *walk, size_t a_row, pt_gemm_tile
             run->next_panel += run->next_rows * width;
             left -= run->next_rows;
         }
+    }
+}
+
+/* --- the tiles of one row of tiles, from left to right --- */
+
+/* B is packed, a panel of `vectors` after the other from run->panel on, k steps of each; `functions` are
+ * those of the form, [vectors][rows]. The run's own extent is set here. */
+static inline void sweep_row(const pt_gemm_tiles *tiles,
+                             const pt_gemm_tile_function functions[][PT_GEMM_MAX_ROWS + 1],
+                             size_t vectors, size_t rows, size_t n, size_t k, pt_gemm_tile run) {
+    const size_t width = vectors * tiles->lanes, full = n / width, last = n % width;
+    run.panel_step = k * width;
+    run.c_step = width;
+    if (full > 0) {
+        run.tiles = full;
+        run.columns = width;
+        functions[vectors][rows](&run);
+    }
+    if (last > 0) {
+        run.tiles = 1;
+        run.columns = last;
+        run.panel += full * run.panel_step;
+        run.c += full * width;
+        run.next_c = NULL;
+        functions[divide_up(last, tiles->lanes)][rows](&run);
     }
 }
 

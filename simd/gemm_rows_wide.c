@@ -20,7 +20,7 @@ static size_t most_packed(const pt_gemm_tiles *tiles) {
 }
 
 bool pt_gemm_is_wide_rows(const pt_gemm_tiles *tiles, size_t m, size_t n, size_t k) {
-    return PT_GEMM_SHALLOW < k && k <= WIDE_STEPS && n >= WIDE_PANELS * panel_width(tiles) &&
+    return PT_GEMM_SHALLOW < k && k <= WIDE_STEPS && n > WIDE_PANELS * panel_width(tiles) &&
            m > tiles->max_rows[tiles->usual_vectors] &&
            packed_floats(tiles, n, k) <= most_packed(tiles);
 }
@@ -44,8 +44,8 @@ static void pack_b(const pt_gemm_tiles *tiles, size_t n, size_t k, const float *
 void pt_gemm_wide_rows(const pt_gemm_tiles *tiles, size_t m, size_t n, size_t k, const float *a,
                        size_t lda, const float *b, size_t ldb, float *c, size_t ldc,
                        float *scratch) {
-    const size_t width = panel_width(tiles), full = n / width, last = n % width;
-    const size_t count = divide_up(m, tiles->max_rows[tiles->usual_vectors]);
+    const size_t vectors = tiles->usual_vectors, width = panel_width(tiles);
+    const size_t count = divide_up(m, tiles->max_rows[vectors]);
     const size_t base = m / count, taller = m % count;
     pack_b(tiles, n, k, b, ldb, scratch);
     pt_gemm_tile run = {
@@ -53,27 +53,15 @@ void pt_gemm_wide_rows(const pt_gemm_tiles *tiles, size_t m, size_t n, size_t k,
         .lda = lda,
         .c = c,
         .ldc = ldc,
-        .panel_step = k * width,
-        .c_step = width,
+        .panel = scratch,
         .k = k,
         .finish = true,
     };
     for (size_t t = 0; t < count; t++) {
         const size_t rows = base + (t < taller);
-        run.tiles = full;
-        run.columns = width;
-        run.panel = scratch;
-        run.next_c = run.c + full * width;
-        tiles->rows[tiles->usual_vectors][rows](&run);
-        if (last > 0) {
-            pt_gemm_tile rest = run;
-            rest.tiles = 1;
-            rest.columns = last;
-            rest.panel += full * run.panel_step;
-            rest.c += full * width;
-            rest.next_c = NULL;
-            tiles->rows[divide_up(last, tiles->lanes)][rows](&rest);
-        }
+        const size_t down = t + 1 < count ? rows * ldc : 0;
+        run.next_c = run.c + (n % width > 0 ? n / width * width : down);
+        sweep_row(tiles, tiles->rows, vectors, rows, n, k, run);
         run.a += rows * lda;
         run.c += rows * ldc;
     }

@@ -77,7 +77,7 @@ static ALWAYS_INLINE void steps_of_panel(a_rows *a, size_t rows, bool packed, si
                                          size_t steps, const float **panel, vec acc[]) {
     UNROLL for (size_t u = 0; u < steps; u++) {
         vec bv[PT_GEMM_MAX_VECTORS];
-        load_panel_row(vectors, *panel + u * vectors * LANES, bv);
+        load_full_row(vectors, *panel + u * vectors * LANES, bv);
         step_rows(a, rows, packed, vectors, u, bv, acc);
     }
     *panel += steps * vectors * LANES;
@@ -85,8 +85,9 @@ static ALWAYS_INLINE void steps_of_panel(a_rows *a, size_t rows, bool packed, si
 }
 
 /* Where B lies in rows of its own, a full last vector reads into the next row: what it finds there comes
- * into no element of C, and a masked load costs an FMA's slot besides. Of how many rows, the last ones of
- * B, this would read beyond B's end. */
+ * into no element of C, and a masked load costs an FMA's slot besides. How many rows, the last ones of
+ * B, keep the mask, since this would read beyond B's end: one; or all, if rows are that short (a number
+ * to which STEPS can be added). */
 static ALWAYS_INLINE size_t masked_rows(const pt_gemm_tile *run, size_t vectors) {
     const size_t beyond = vectors * LANES - run->columns;
     return beyond == 0 ? 0 : beyond <= run->ldb ? 1 : SIZE_MAX - STEPS;
@@ -103,7 +104,7 @@ static ALWAYS_INLINE void unpacked_rows(const pt_gemm_tile *run, a_rows a, size_
     for (; !pack && k >= STEPS + masked; k -= STEPS) {
         UNROLL for (size_t u = 0; u < STEPS; u++) {
             vec bv[PT_GEMM_MAX_VECTORS];
-            load_panel_row(vectors, b, bv);
+            load_full_row(vectors, b, bv);
             b += ldb;
             step_rows(&a, rows, false, vectors, u, bv, acc);
         }
@@ -220,7 +221,7 @@ static ALWAYS_INLINE void packed_columns(columns_walk *walk, size_t rows, size_t
                                          size_t steps, vec acc[]) {
     UNROLL for (size_t u = 0; u < steps; u++) {
         vec bv[PT_GEMM_MAX_VECTORS];
-        load_panel_row(vectors, walk->panel + u * vectors * LANES, bv);
+        load_full_row(vectors, walk->panel + u * vectors * LANES, bv);
         __builtin_prefetch(walk->a + walk->a_ahead);
         step_columns(walk, rows, vectors, bv, acc);
     }
@@ -237,7 +238,7 @@ static ALWAYS_INLINE void shard_columns(columns_walk *walk, size_t rows, size_t 
         for (; !walk->panel && k >= STEPS + masked; k -= STEPS) {
             UNROLL for (size_t u = 0; u < STEPS; u++) {
                 vec bv[PT_GEMM_MAX_VECTORS];
-                load_panel_row(vectors, walk->b, bv);
+                load_full_row(vectors, walk->b, bv);
                 walk->b += walk->ldb;
                 step_columns(walk, rows, vectors, bv, acc);
             }

@@ -24,9 +24,9 @@ enum {
     AHEAD = 12,            /* rows of B that are asked for before they are packed or copied */
 };
 
-/* One row of B in registers: from the panel, or from where it lies, and then into the panel for the
- * tiles that follow. */
-static ALWAYS_INLINE void load_panel_row(size_t vectors, const float *panel, vec b[]) {
+/* One row of B in registers: from the panel, or from where it lies if whole vectors may be read there;
+ * and into the panel for the tiles that follow. */
+static ALWAYS_INLINE void load_full_row(size_t vectors, const float *panel, vec b[]) {
     UNROLL for (size_t v = 0; v < vectors; v++) {
         b[v] = vec_load(panel + v * LANES);
     }
@@ -97,11 +97,12 @@ static ALWAYS_INLINE void copy_row(panel_copy *copy, size_t vectors) {
     copy->rows--;
 }
 
-/* A tile's C on its way, a part before each shard: see errands. */
+/* Of a tile's own C a part, before each shard. */
 static ALWAYS_INLINE void prefetch_part_of_c(const float *c, size_t ldc, size_t rows,
                                              size_t vectors, const pt_shards *shards, size_t s) {
-    const size_t end = rows * (s + 1) / shards->count;
-    for (size_t i = rows * s / shards->count; i < end; i++)
+    const uint32_t count = (uint32_t)shards->count; /* narrow: fast divisions */
+    const size_t end = (uint32_t)(rows * (s + 1)) / count;
+    for (size_t i = (uint32_t)(rows * s) / count; i < end; i++)
         prefetch_c(c + i * ldc, ldc, 1, vectors);
 }
 
@@ -111,8 +112,9 @@ typedef struct tile_errands {
     const float *c; /* rows of C that the next tile starts from, or stores to */
     size_t c_rows;
     const float *b; /* rows of transposed B */
-    size_t left;
-    size_t every, wait; /* rounds of STEPS between two errands, and to the next one */
+    size_t left;    /* errands, of this tile */
+    /* Rounds of STEPS between two errands, and to the next one; SIZE_MAX: there is none. */
+    size_t every, wait;
 } tile_errands;
 
 enum { ROWS_AN_ERRAND = 4 }; /* of transposed B */

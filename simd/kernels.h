@@ -15,7 +15,8 @@
  * Kernels never allocate, never start threads, never fail; shapes are asserted. Pointers need no
  * alignment beyond that of their type, though 64-byte aligned rows are fastest. Unless a comment
  * says "in place allowed", outputs must not overlap inputs. Kernels write the n (or rows x cols)
- * elements they are asked for and nothing else: padding between rows stays untouched. All are
+ * elements they are asked for and nothing else: padding between rows stays untouched. Matrix products
+ * may read it, in whole vectors, between a matrix's first and last element, and use none of it. All are
  * thread-safe: they share no state.
  *
  * Strides (lda, ldb, ldx, ...) count floats between the starts of consecutive rows.

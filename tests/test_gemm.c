@@ -332,7 +332,8 @@ TEST(gemm, few_columns) {
     pt_float_environment_leave(previous);
 }
 
-/* Several blocks of k and of rows, panels copied ahead within and across them, A packed, big C. */
+/* Several blocks of k and of rows, panels copied ahead within and across them, A packed, big C; few steps
+ * of k, along the rows of C (nt). */
 TEST(gemm, blocks) {
     unsigned previous = enter();
     static const size_t shapes[][3] = {
@@ -340,9 +341,13 @@ TEST(gemm, blocks) {
         {40, 400, 33},    {90, 700, 20},   {1025, 350, 17},  {1025, 1030, 9}, {10, 70, 2600},
         {27, 230, 640},   {45, 31, 2000},  {37, 96, 12},     {64, 480, 128},  {140, 340, 700},
         {300, 330, 1030}, {30, 1990, 700}, {11, 333, 24},    {20, 1000, 5},   {37, 640, 25},
+        {40, 307, 20},    {20, 336, 10},   {20, 1400, 24},   {20, 2800, 24},  {20, 2048, 16},
+        {20, 4096, 16},
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         check_shape(shapes[i][0], shapes[i][1], shapes[i][2]);
+    /* B where it lies, over several blocks of k; its rows are shorter than a vector */
+    check_case(&(gemm_case){.form = PT_GEMM_NN, .m = 170, .n = 5, .k = 1600, .zeros = 1});
     pt_float_environment_leave(previous);
 }
 
@@ -390,6 +395,16 @@ TEST(gemm, shard_trees) {
     plan_even(&plan, 4, 0, 4100);
     check_case(
         &(gemm_case){.form = PT_GEMM_TN, .m = 16, .n = 9, .k = 4100, .shards = &plan.shards});
+    /* B's last row, which alone may not be read in whole vectors, lies before empty shards */
+    static const uint32_t rows[][5] = {{0, 8, 16, 16, 16}, {2, 2, 10, 18, 18}, {3, 3, 3, 19, 19}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        plan_init(&plan, 4);
+        memcpy(plan.row, rows[i], sizeof rows[i]);
+        for (size_t m = 5; m <= 33; m += 7)
+            for (size_t n = 5; n <= 33; n += 7)
+                check_case(&(gemm_case){
+                    .form = PT_GEMM_TN, .m = m, .n = n, .k = 16, .shards = &plan.shards});
+    }
     pt_float_environment_leave(previous);
 }
 
