@@ -7,7 +7,7 @@
  * 6 x 64 is for matrices of few rows or just four vectors, x 32 for wide gradients, whose B comes from
  * L2, and like x 16 for those of few columns.
  * In the x 16 tiles the broadcast is part of the FMA (an embedded broadcast), since it serves only
- * one. The last vector of a row is masked.
+ * one. The last vector of a row is masked, where it is stored and where a full one would read too far.
  *
  * Loop structure: gemm_blocked.c; register tiles: gemm_tile_body.h.
  */
@@ -55,8 +55,8 @@ static const pt_gemm_tiles tiles_avx512 = {
     /* 72 KB, in L2: 384 rows of 48. On Zen 5 192 KB were as good, but with an Intel core (2 MB of
      * L2) rows of B that lie 4 KB apart drive each other out on their way into so long panels. */
     .panel_floats = 18432,
-    .in_place_floats =
-        8192, /* 32 KB: 12x64x128tn 1.3 times as fast as with a panel, L1 has 32 to 48 */
+    /* 32 KB, of an L1 of 32 to 48: 12x64x128tn is 1.3 times as fast as with a panel. */
+    .in_place_floats = 8192,
     .block_floats = 128 * 1024, /* 512 KB, half of an L2 of 1 MB */
     .pack_panels = 40,          /* that saves 1 to 2%, packing costs as much as half a panel */
     .crowded_rows = 9,          /* of 12 ways (Skylake-X: 8) */

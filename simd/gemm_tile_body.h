@@ -165,8 +165,8 @@ static ALWAYS_INLINE void tile_rows(const pt_gemm_tile *run, size_t rows, size_t
     const float *a = packed ? run->a_packed : run->a, *panel = run->panel;
     float *c = run->c;
     tile_errands errands = {.copy = start_copy(run, vectors), .wait = SIZE_MAX};
-    const bool c_at_once =
-        run->b || run->k < 2 * rows * STEPS; /* no errands, or no time to spread it */
+    /* C all at once if there are no errands, or no steps to spread them over. */
+    const bool c_at_once = run->b || run->k < 2 * rows * STEPS;
     const bool busy = run->next_rows > 0 || run->prefetch_rows > 0 || !c_at_once;
     for (size_t left = run->tiles;;) {
         vec acc[MAX_ACCUMULATORS];

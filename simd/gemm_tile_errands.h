@@ -24,14 +24,14 @@ enum {
     AHEAD = 12,            /* rows of B that are asked for before they are packed or copied */
 };
 
-/* One row of B in registers: from the panel, or from where it lies if whole vectors may be read there;
- * and into the panel for the tiles that follow. */
-static ALWAYS_INLINE void load_full_row(size_t vectors, const float *panel, vec b[]) {
+/* One row of B in registers, from the panel, or from where it lies if whole vectors may be read there. */
+static ALWAYS_INLINE void load_full_row(size_t vectors, const float *row, vec b[]) {
     UNROLL for (size_t v = 0; v < vectors; v++) {
-        b[v] = vec_load(panel + v * LANES);
+        b[v] = vec_load(row + v * LANES);
     }
 }
 
+/* And into the panel, for the tiles that follow. */
 static ALWAYS_INLINE void store_panel_row(size_t vectors, const vec b[], float *panel) {
     UNROLL for (size_t v = 0; v < vectors; v++) {
         vec_store(panel + v * LANES, b[v]);
