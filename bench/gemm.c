@@ -137,10 +137,10 @@ static void run_part(void *context, size_t variant, size_t set, size_t worker, s
     c += row * p->ldc + col;
     if (p->form == PT_GEMM_NN)
         kernels->sgemm_nn(end - row, col_end - col, p->k, a + row * p->lda, p->lda, b + col, p->ldb,
-                          NULL, c, p->ldc, scratch);
+                          NULL, false, c, p->ldc, scratch);
     else if (p->form == PT_GEMM_NT)
         kernels->sgemm_nt(end - row, col_end - col, p->k, a + row * p->lda, p->lda,
-                          b + col * p->ldb, p->ldb, c, p->ldc, scratch);
+                          b + col * p->ldb, p->ldb, NULL, c, p->ldc, scratch);
     else
         kernels->sgemm_tn(end - row, p->n, &o->shards.shards, a + row, p->lda, b, p->ldb, NULL, c,
                           p->ldc, scratch);

@@ -151,12 +151,12 @@ static void forward(const sparse *x, size_t variant, size_t set, size_t worker, 
         return;
     if (variant == 0)
         x->kernels->sparse_nn(end - begin, x->units, x->columns, 0, x->columns,
-                              x->a + set * x->rows + begin, x->value, weight, x->ld, NULL, c, x->ld,
-                              NULL, x->scratch[worker]);
+                              x->a + set * x->rows + begin, x->value, weight, x->ld, NULL, false, c,
+                              x->ld, NULL, x->scratch[worker]);
     else
         x->kernels->sgemm_nn(end - begin, x->units, x->columns,
                              x->dense + set * x->dense_size + begin * x->dense_ld, x->dense_ld,
-                             weight, x->ld, NULL, c, x->ld, x->scratch[worker]);
+                             weight, x->ld, NULL, false, c, x->ld, x->scratch[worker]);
 }
 
 static void gradient(const sparse *x, size_t variant, size_t set, size_t worker, size_t workers) {

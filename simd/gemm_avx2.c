@@ -75,14 +75,17 @@ static size_t sgemm_scratch_avx2(pt_gemm_form form, size_t m, size_t n, size_t k
 }
 
 static void pt_sgemm_nn_avx2(size_t m, size_t n, size_t k, const float *a, size_t lda,
-                             const float *b, size_t ldb, const float *bias, float *c, size_t ldc,
-                             void *scratch) {
-    pt_gemm_blocked_rows(&tiles_avx2, false, m, n, k, a, lda, b, ldb, bias, c, ldc, scratch);
+                             const float *b, size_t ldb, const float *bias, bool relu, float *c,
+                             size_t ldc, void *scratch) {
+    pt_gemm_blocked_rows(&tiles_avx2, false, m, n, k, a, lda, b, ldb, bias,
+                         (pt_gemm_finish){.relu = relu}, c, ldc, scratch);
 }
 
 static void pt_sgemm_nt_avx2(size_t m, size_t n, size_t k, const float *a, size_t lda,
-                             const float *b, size_t ldb, float *c, size_t ldc, void *scratch) {
-    pt_gemm_blocked_rows(&tiles_avx2, true, m, n, k, a, lda, b, ldb, NULL, c, ldc, scratch);
+                             const float *b, size_t ldb, const float *gate, float *c, size_t ldc,
+                             void *scratch) {
+    pt_gemm_blocked_rows(&tiles_avx2, true, m, n, k, a, lda, b, ldb, NULL, pt_gated(c, gate), c,
+                         ldc, scratch);
 }
 
 static void pt_sgemm_tn_avx2(size_t m, size_t n, const pt_shards *shards, const float *a,

@@ -178,8 +178,8 @@ static void column_of_tiles(const pt_gemm_tiles *tiles, size_t vectors, size_t m
 
 /* nn that needs no panel: one tile, or a few that find B in L1; or few steps of k. */
 static bool small_product(const pt_gemm_tiles *tiles, size_t m, size_t n, size_t k, const float *a,
-                          size_t lda, const float *b, size_t ldb, const float *bias, float *c,
-                          size_t ldc) {
+                          size_t lda, const float *b, size_t ldb, const float *bias,
+                          pt_gemm_finish finish, float *c, size_t ldc) {
     const size_t vectors = vectors_of_row(tiles, n);
     const bool single = vectors > 0 && m <= tiles->max_rows[vectors];
     if (single || (vectors > 0 && few_tiles(tiles, vectors, m, n, k, ldb))) {
@@ -194,7 +194,8 @@ static bool small_product(const pt_gemm_tiles *tiles, size_t m, size_t n, size_t
             .ldc = ldc,
             .k = k,
             .bias = bias,
-            .finish = true,
+            .ends = true,
+            .finish = finish,
         };
         if (single)
             tiles->rows[vectors][m](&tile);
@@ -211,6 +212,7 @@ static bool small_product(const pt_gemm_tiles *tiles, size_t m, size_t n, size_t
             .b = b,
             .ldb = ldb,
             .bias = bias,
+            .relu = finish.relu,
             .c = c,
             .ldc = ldc,
         };
@@ -223,7 +225,7 @@ static bool small_product(const pt_gemm_tiles *tiles, size_t m, size_t n, size_t
 /* All but the narrow columns: n > 0. */
 static void blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m, size_t n, size_t k,
                          const float *a, size_t lda, const float *b, size_t ldb, const float *bias,
-                         float *c, size_t ldc, void *scratch) {
+                         pt_gemm_finish finish, float *c, size_t ldc, void *scratch) {
     const size_t lanes = tiles->lanes, vectors_in_n = divide_up(n, lanes);
     const size_t widest = panel_vectors(tiles, m, vectors_in_n);
     const size_t k_block = max_size(choose_k_block(tiles, widest * lanes, k), 1);
@@ -277,7 +279,8 @@ static void blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m, 
             .k = x.k,
             .bias = bias ? bias + x.j : NULL,
             .resume = x.l > 0,
-            .finish = x.l + x.k == k,
+            .ends = x.l + x.k == k,
+            .finish = finish,
         };
         bool copy = false;
         if (transposed) {
@@ -312,10 +315,10 @@ static void blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m, 
 
 void pt_gemm_blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m, size_t n, size_t k,
                           const float *a, size_t lda, const float *b, size_t ldb, const float *bias,
-                          float *c, size_t ldc, void *scratch) {
+                          pt_gemm_finish finish, float *c, size_t ldc, void *scratch) {
     if (m == 0 || n == 0)
         return;
-    if (!transposed && small_product(tiles, m, n, k, a, lda, b, ldb, bias, c, ldc))
+    if (!transposed && small_product(tiles, m, n, k, a, lda, b, ldb, bias, finish, c, ldc))
         return;
     if (n >= PT_SKIP_LEAST_COLUMNS && tiles->skip->rows_fit(m, n, k) &&
         tiles->skip->pays(m, k, a, lda)) {
@@ -330,6 +333,7 @@ void pt_gemm_blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m,
             .b = b,
             .ldb = ldb,
             .bias = bias,
+            .finish = finish,
             .c = c,
             .ldc = ldc,
         };
@@ -339,9 +343,9 @@ void pt_gemm_blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m,
     const size_t narrow = narrow_rest_transposed(tiles, m, n, k);
     n -= narrow;
     if (transposed && pt_gemm_is_wide_rows(tiles, m, n, k))
-        pt_gemm_wide_rows(tiles, m, n, k, a, lda, b, ldb, c, ldc, scratch);
+        pt_gemm_wide_rows(tiles, m, n, k, a, lda, b, ldb, finish, c, ldc, scratch);
     else if (n > 0)
-        blocked_rows(tiles, transposed, m, n, k, a, lda, b, ldb, bias, c, ldc, scratch);
+        blocked_rows(tiles, transposed, m, n, k, a, lda, b, ldb, bias, finish, c, ldc, scratch);
     if (narrow > 0) { /* last: a column of A and C at a time is a poor way to fetch them */
         const pt_gemm_narrow product = {
             .m = m,
@@ -352,6 +356,7 @@ void pt_gemm_blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m,
             .b_step = transposed ? 1 : ldb,
             .b_next = transposed ? ldb : 1,
             .bias = bias ? bias + n : NULL,
+            .finish = finish,
             .c = c + n,
             .ldc = ldc,
         };

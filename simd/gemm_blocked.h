@@ -65,7 +65,8 @@ typedef struct pt_gemm_tile {
     size_t k;
     const float *bias; /* where the chain starts unless resume is set; NULL: +0 */
     bool resume;       /* go on from C, as an earlier block of k left it */
-    bool finish;       /* the chain ends here: add +0.0f */
+    bool ends;         /* the chain does, with this block: add +0.0f, and finish */
+    pt_gemm_finish finish;
 
     /* columns form only: all of k, in shards; a and b point at the first shard's first row */
     const pt_shards *shards;
@@ -80,6 +81,7 @@ typedef struct pt_gemm_narrow {
     const float *b;
     size_t b_step, b_next;
     const float *bias;
+    pt_gemm_finish finish;
     float *c;
     size_t ldc;
 } pt_gemm_narrow;
@@ -92,6 +94,7 @@ typedef struct pt_gemm_shallow {
     const float *b;
     size_t ldb;
     const float *bias;
+    bool relu;
     float *c;
     size_t ldc;
 } pt_gemm_shallow;
@@ -143,7 +146,7 @@ size_t pt_gemm_blocked_scratch(const pt_gemm_tiles *tiles, pt_gemm_form form, si
                                size_t k);
 void pt_gemm_blocked_rows(const pt_gemm_tiles *tiles, bool transposed, size_t m, size_t n, size_t k,
                           const float *a, size_t lda, const float *b, size_t ldb, const float *bias,
-                          float *c, size_t ldc, void *scratch);
+                          pt_gemm_finish finish, float *c, size_t ldc, void *scratch);
 void pt_gemm_blocked_columns(const pt_gemm_tiles *tiles, size_t m, size_t n,
                              const pt_shards *shards, const float *a, size_t lda, const float *b,
                              size_t ldb, const float *rate, float *c, size_t ldc, void *scratch);
@@ -152,8 +155,8 @@ void pt_gemm_blocked_columns(const pt_gemm_tiles *tiles, size_t m, size_t n,
 bool pt_gemm_is_wide_rows(const pt_gemm_tiles *tiles, size_t m, size_t n, size_t k);
 size_t pt_gemm_wide_rows_scratch(const pt_gemm_tiles *tiles, size_t n, size_t k);
 void pt_gemm_wide_rows(const pt_gemm_tiles *tiles, size_t m, size_t n, size_t k, const float *a,
-                       size_t lda, const float *b, size_t ldb, float *c, size_t ldc,
-                       float *scratch);
+                       size_t lda, const float *b, size_t ldb, pt_gemm_finish finish, float *c,
+                       size_t ldc, float *scratch);
 
 /* gemm_columns_wide.c: the product without its leading rows and narrow columns, where it pays. */
 bool pt_gemm_is_wide_columns(const pt_gemm_tiles *tiles, size_t m, size_t n, size_t k);

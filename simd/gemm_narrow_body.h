@@ -58,10 +58,13 @@ static ALWAYS_INLINE void narrow_groups(size_t n, size_t groups, size_t rows, bo
     float column[2 * LANES];
     UNROLL for (size_t j = 0; j < n; j++) {
         UNROLL for (size_t g = 0; g < groups; g++) {
-            vec_store(column + g * LANES, vec_add(acc[g * n + j], vec_zero()));
+            const vec sum = vec_add(acc[g * n + j], vec_zero());
+            vec_store(column + g * LANES, x->finish.relu ? vec_relu(sum) : sum);
         }
-        for (size_t i = 0; i < rows; i++)
-            c[i * x->ldc + j] = column[i];
+        for (size_t i = 0; i < rows; i++) {
+            float *to = &c[i * x->ldc + j];
+            *to = !x->finish.gate || *pt_gate_of(to, x->finish.gate) > 0 ? column[i] : 0;
+        }
     }
 }
 

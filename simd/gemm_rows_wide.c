@@ -42,8 +42,8 @@ static void pack_b(const pt_gemm_tiles *tiles, size_t n, size_t k, const float *
 }
 
 void pt_gemm_wide_rows(const pt_gemm_tiles *tiles, size_t m, size_t n, size_t k, const float *a,
-                       size_t lda, const float *b, size_t ldb, float *c, size_t ldc,
-                       float *scratch) {
+                       size_t lda, const float *b, size_t ldb, pt_gemm_finish finish, float *c,
+                       size_t ldc, float *scratch) {
     const size_t vectors = tiles->usual_vectors, width = panel_width(tiles);
     const size_t count = divide_up(m, tiles->max_rows[vectors]);
     const size_t base = m / count, taller = m % count;
@@ -55,7 +55,8 @@ void pt_gemm_wide_rows(const pt_gemm_tiles *tiles, size_t m, size_t n, size_t k,
         .ldc = ldc,
         .panel = scratch,
         .k = k,
-        .finish = true,
+        .ends = true,
+        .finish = finish,
     };
     for (size_t t = 0; t < count; t++) {
         const size_t rows = base + (t < taller);

@@ -30,8 +30,8 @@ static void add_scaled_row(size_t n, float a, const float *b, float *sum) {
 }
 
 static void pt_sgemm_nn_scalar(size_t m, size_t n, size_t k, const float *a, size_t lda,
-                               const float *b, size_t ldb, const float *bias, float *c, size_t ldc,
-                               void *scratch) {
+                               const float *b, size_t ldb, const float *bias, bool relu, float *c,
+                               size_t ldc, void *scratch) {
     (void)scratch;
     for (size_t i = 0; i < m; i++) {
         float *row = c + i * ldc;
@@ -41,11 +41,14 @@ static void pt_sgemm_nn_scalar(size_t m, size_t n, size_t k, const float *a, siz
             add_scaled_row(n, a[i * lda + l], b + l * ldb, row);
         for (size_t j = 0; j < n; j++)
             row[j] += 0.0f;
+        if (relu)
+            pt_relu_forward_scalar(n, row, row);
     }
 }
 
 static void pt_sgemm_nt_scalar(size_t m, size_t n, size_t k, const float *a, size_t lda,
-                               const float *b, size_t ldb, float *c, size_t ldc, void *scratch) {
+                               const float *b, size_t ldb, const float *gate, float *c, size_t ldc,
+                               void *scratch) {
     (void)scratch;
     for (size_t i = 0; i < m; i++) {
         for (size_t j = 0; j < n; j++) {
@@ -55,6 +58,8 @@ static void pt_sgemm_nt_scalar(size_t m, size_t n, size_t k, const float *a, siz
                     sum = fmaf(a[i * lda + l], b[j * ldb + l], sum);
             c[i * ldc + j] = sum + 0.0f;
         }
+        if (gate)
+            pt_relu_backward_scalar(n, gate + i * ldc, c + i * ldc, c + i * ldc);
     }
 }
 

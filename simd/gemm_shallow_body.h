@@ -8,7 +8,8 @@
 
 /* A vector of columns of `rows` rows. */
 static ALWAYS_INLINE void shallow_vectors(size_t rows, size_t k, const float *b, size_t ldb,
-                                          const float *bias, const vec a[], float *c, size_t ldc) {
+                                          const float *bias, bool relu, const vec a[], float *c,
+                                          size_t ldc) {
     vec acc[4];
     UNROLL for (size_t i = 0; i < rows; i++) {
         acc[i] = bias ? vec_load(bias) : vec_zero();
@@ -20,12 +21,13 @@ static ALWAYS_INLINE void shallow_vectors(size_t rows, size_t k, const float *b,
         }
     }
     UNROLL for (size_t i = 0; i < rows; i++) {
-        vec_store(c + i * ldc, vec_add(acc[i], vec_zero()));
+        const vec sum = vec_add(acc[i], vec_zero());
+        vec_store(c + i * ldc, relu ? vec_relu(sum) : sum);
     }
 }
 
-static ALWAYS_INLINE void shallow_rows(size_t rows, size_t k, bool biased, const pt_gemm_shallow *x,
-                                       size_t i) {
+static ALWAYS_INLINE void shallow_rows(size_t rows, size_t k, bool biased, bool relu,
+                                       const pt_gemm_shallow *x, size_t i) {
     const size_t ldb = x->ldb, ldc = x->ldc, last = x->n - LANES;
     const float *b = x->b, *bias = x->bias;
     float *c = x->c + i * ldc;
@@ -36,25 +38,32 @@ static ALWAYS_INLINE void shallow_rows(size_t rows, size_t k, bool biased, const
         }
     }
     for (size_t j = 0; j < last; j += LANES)
-        shallow_vectors(rows, k, b + j, ldb, biased ? bias + j : NULL, a, c + j, ldc);
-    shallow_vectors(rows, k, b + last, ldb, biased ? bias + last : NULL, a, c + last, ldc);
+        shallow_vectors(rows, k, b + j, ldb, biased ? bias + j : NULL, relu, a, c + j, ldc);
+    shallow_vectors(rows, k, b + last, ldb, biased ? bias + last : NULL, relu, a, c + last, ldc);
 }
 
-static ALWAYS_INLINE void shallow(size_t k, bool biased, const pt_gemm_shallow *x) {
+static ALWAYS_INLINE void shallow(size_t k, bool biased, bool relu, const pt_gemm_shallow *x) {
     const size_t rows = k <= 2 ? 4 : 2; /* elements of A in 8 registers */
     size_t i = 0;
     for (; i + rows <= x->m; i += rows)
-        shallow_rows(rows, k, biased, x, i);
+        shallow_rows(rows, k, biased, relu, x, i);
     for (; i < x->m; i++)
-        shallow_rows(1, k, biased, x, i);
+        shallow_rows(1, k, biased, relu, x, i);
+}
+
+static ALWAYS_INLINE void shallow_biased(size_t k, bool relu, const pt_gemm_shallow *x) {
+    if (x->bias)
+        shallow(k, true, relu, x);
+    else
+        shallow(k, false, relu, x);
 }
 
 #define DEFINE_SHALLOW(k)                                                                          \
     static void shallow_##k(const pt_gemm_shallow *x) {                                            \
-        if (x->bias)                                                                               \
-            shallow(k, true, x);                                                                   \
+        if (x->relu)                                                                               \
+            shallow_biased(k, true, x);                                                            \
         else                                                                                       \
-            shallow(k, false, x);                                                                  \
+            shallow_biased(k, false, x);                                                           \
     }
 DEFINE_SHALLOW(1)
 DEFINE_SHALLOW(2)

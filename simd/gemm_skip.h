@@ -5,6 +5,7 @@
 #ifndef PT_SIMD_GEMM_SKIP_H
 #define PT_SIMD_GEMM_SKIP_H
 
+#include "simd/gemm_finish.h"
 #include "simd/kernels.h"
 
 #include <stdbool.h>
@@ -24,6 +25,7 @@ typedef struct pt_skip_product {
     const float *b;
     size_t ldb;
     const float *bias;
+    pt_gemm_finish finish;
     float *c;
     size_t ldc;
 } pt_skip_product;

@@ -115,7 +115,8 @@ typedef struct rows_block {
     const float *from; /* sums so far, if resume is set */
     float *to;         /* where they go */
     size_t from_ld, to_ld;
-    bool resume, finish; /* go on from sums; add +0.0f at the end */
+    bool resume, ends; /* go on from sums; the chains end here, in C */
+    pt_gemm_finish finish;
     const float *next; /* the next block of B where it lies, to be in L2 by the time it is packed */
     size_t next_rows, next_columns, next_ldb;
     const pt_sparse_row *ahead; /* rows whose lists to prefetch, or NULL */
@@ -163,7 +164,7 @@ static ALWAYS_INLINE void walk_rows_block(const rows_block *w, size_t vectors) {
         if (w->ahead)
             prefetch_list(&w->ahead[i]);
         const size_t from = w->start[i], to = w->start[i + 1];
-        if (from == to && w->resume && sums == c && !w->finish)
+        if (from == to && w->resume && sums == c && !w->ends)
             continue;
         vec acc[SKIP_VECTORS];
         if (w->resume) {
@@ -176,8 +177,8 @@ static ALWAYS_INLINE void walk_rows_block(const rows_block *w, size_t vectors) {
                 acc[v] = vec_zero();
         }
         add_entries(&list, from, to, w->panel, vectors, acc);
-        if (w->finish)
-            add_zero(vectors, acc);
+        if (w->ends)
+            finish_rows(1, vectors, last, w->finish, c, 0, acc);
         store_row(vectors, last, acc, c);
     }
 }
@@ -291,6 +292,7 @@ static void skip_rows(const pt_skip_product *p, void *scratch) {
                             .start = start,
                             .panel = panel,
                             .bias = p->bias ? p->bias + j : NULL,
+                            .finish = p->finish,
                             .from = p->c + i * p->ldc + j,
                             .from_ld = p->ldc,
                             .next_ldb = p->ldb};
@@ -315,7 +317,7 @@ static void skip_rows(const pt_skip_product *p, void *scratch) {
                 }
                 w.ahead = p->ahead && j == 0 && l == p->begin ? p->ahead + i : NULL;
                 w.resume = l > 0;
-                w.finish = after == p->k;
+                w.ends = after == p->k;
                 const bool whole = after == p->end;
                 w.to = whole ? p->c + i * p->ldc + j : kept;
                 w.to_ld = whole ? p->ldc : width;

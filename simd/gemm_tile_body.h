@@ -185,11 +185,8 @@ static ALWAYS_INLINE void tile_rows(const pt_gemm_tile *run, size_t rows, size_t
             unpacked_rows(run, start_rows(a, run->lda, rows), rows, vectors, last, true, acc);
         else
             unpacked_rows(run, start_rows(a, run->lda, rows), rows, vectors, last, false, acc);
-        if (run->finish) {
-            UNROLL for (size_t x = 0; x < rows * vectors; x++) {
-                acc[x] = vec_add(acc[x], vec_zero());
-            }
-        }
+        if (run->ends)
+            finish_rows(rows, vectors, last, run->finish, c, run->ldc, acc);
         store_c(c, run->ldc, rows, vectors, last, acc);
         if (--left == 0)
             return;

@@ -24,6 +24,7 @@
 #ifndef PT_SIMD_KERNELS_H
 #define PT_SIMD_KERNELS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -67,13 +68,14 @@ typedef struct pt_kernels {
      * B must be finite, or a 0 * inf may show or not. */
 
     /* Affine forward. C[m x n] = bias + A[m x k] B[k x n]; chain over k ascending, starting from
-     * bias[j] (bias NULL: from +0). */
+     * bias[j] (bias NULL: from +0). With `relu`, C = relu_forward of that. */
     void (*sgemm_nn)(size_t m, size_t n, size_t k, const float *a, size_t lda, const float *b,
-                     size_t ldb, const float *bias, float *c, size_t ldc, void *scratch);
+                     size_t ldb, const float *bias, bool relu, float *c, size_t ldc, void *scratch);
 
-    /* Gradient to the inputs. C[m x n] = A[m x k] B[n x k]^T; chain over k ascending from +0. */
+    /* Gradient to the inputs. C[m x n] = A[m x k] B[n x k]^T; chain over k ascending from +0. With a
+     * gate [m x n], of stride ldc and not C itself, C = relu_backward(gate, that); NULL: without. */
     void (*sgemm_nt)(size_t m, size_t n, size_t k, const float *a, size_t lda, const float *b,
-                     size_t ldb, float *c, size_t ldc, void *scratch);
+                     size_t ldb, const float *gate, float *c, size_t ldc, void *scratch);
 
     /* Gradient to the weights. G[m x n] = the shard tree of A[rows x m]^T B[rows x n]: within a shard
      * one chain over its rows ascending from +0; the shards' sums are added along shards->merges.
@@ -100,14 +102,14 @@ typedef struct pt_kernels {
 
     /* C[m x n] = bias + A[m x k] B[k x n] (bias NULL: from +0), or a part of it: only columns begin
      * .. end-1 of A are added, the chains start if begin is 0 (else go on from C) and finish if end
-     * is k, so that calls for 0 .. e, e .. f, f .. k are one for 0 .. k. `ahead` (NULL: nothing) are
-     * m rows whose lists to prefetch meanwhile: random rows of a data set come from memory, and
-     * asking for one between two rows' arithmetic costs little, while asking for all at once would
-     * wait for them. */
+     * is k (`relu`: as in sgemm_nn), so that calls for 0 .. e, e .. f, f .. k are one for 0 .. k.
+     * `ahead` (NULL: nothing) are m rows whose lists to prefetch meanwhile: random rows of a data set
+     * come from memory, and asking for one between two rows' arithmetic costs little, while asking for
+     * all at once would wait for them. */
     void (*sparse_nn)(size_t m, size_t n, size_t k, size_t begin, size_t end,
                       const pt_sparse_row *a, const float *value, const float *b, size_t ldb,
-                      const float *bias, float *c, size_t ldc, const pt_sparse_row *ahead,
-                      void *scratch);
+                      const float *bias, bool relu, float *c, size_t ldc,
+                      const pt_sparse_row *ahead, void *scratch);
 
     /* Rows begin .. end-1 of the gradient: G[(end-begin) x n] = the shard tree of columns begin ..
      * end-1 of A, transposed, times B[rows x n]; into C as sgemm_tn says. Row offsets index a and B.

@@ -3,6 +3,7 @@
 #ifndef PT_SIMD_LANE_ROWS_H
 #define PT_SIMD_LANE_ROWS_H
 
+#include "simd/gemm_finish.h"
 #include "simd/loops.h"
 
 static ALWAYS_INLINE void load_row(size_t vectors, vec_mask last, const float *row, vec x[]) {
@@ -24,6 +25,29 @@ static ALWAYS_INLINE void add_zero(size_t count, vec acc[]) {
     UNROLL
     for (size_t x = 0; x < count; x++)
         acc[x] = vec_add(acc[x], vec_zero());
+}
+
+/* The end of the chains of `rows` rows of C, which go to c: +0.0f, then what is asked for besides. */
+static ALWAYS_INLINE void finish_rows(size_t rows, size_t vectors, vec_mask last,
+                                      pt_gemm_finish finish, const float *c, size_t ldc,
+                                      vec acc[]) {
+    add_zero(rows * vectors, acc);
+    if (finish.relu) {
+        UNROLL
+        for (size_t x = 0; x < rows * vectors; x++)
+            acc[x] = vec_relu(acc[x]);
+    }
+    if (finish.gate) {
+        const float *gate = pt_gate_of(c, finish.gate);
+        UNROLL
+        for (size_t i = 0; i < rows; i++, gate += ldc) {
+            UNROLL
+            for (size_t v = 0; v + 1 < vectors; v++)
+                acc[i * vectors + v] = vec_gate(vec_load(gate + v * LANES), acc[i * vectors + v]);
+            vec *const end = &acc[(i + 1) * vectors - 1];
+            *end = vec_gate(vec_load_masked(last, gate + (vectors - 1) * LANES), *end);
+        }
+    }
 }
 
 /* acc = lower + acc */

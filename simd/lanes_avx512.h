@@ -48,5 +48,13 @@ static inline vec vec_mul(vec a, vec b) {
 static inline vec vec_add(vec a, vec b) {
     return _mm512_add_ps(a, b);
 }
+/* relu_forward of x, which is not -0: of a NaN and a number vmaxps gives the second. */
+static inline vec vec_relu(vec x) {
+    return _mm512_max_ps(_mm512_setzero_ps(), x);
+}
+/* relu_backward */
+static inline vec vec_gate(vec y, vec dy) {
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(y, _mm512_setzero_ps(), _CMP_GT_OQ), dy);
+}
 
 #endif

@@ -43,8 +43,9 @@ typedef struct list_panel {
     const float *bias; /* where the chains start unless resume is set; NULL: +0 */
     float *c;
     size_t ldc;
-    bool resume, finish; /* go on from C; add +0.0f at the end */
-    const float *next;   /* rows of B that will be packed next, to be in L2 by then */
+    bool resume, ends; /* go on from C; the chains end here */
+    bool relu;         /* with ReLU */
+    const float *next; /* rows of B that will be packed next, to be in L2 by then */
     size_t next_rows, next_ldb;
     const pt_sparse_row *ahead; /* rows whose lists to prefetch, or NULL */
 } list_panel;
@@ -97,8 +98,8 @@ static ALWAYS_INLINE row_walk start_row(const list_panel *p, size_t vectors, vec
 static ALWAYS_INLINE void finish_row(const list_panel *p, size_t vectors, vec_mask last,
                                      const row_walk *row, vec acc[]) {
     p->at[row->i] = row->at;
-    if (p->finish)
-        add_zero(vectors, acc);
+    if (p->ends)
+        finish_rows(1, vectors, last, (pt_gemm_finish){.relu = p->relu}, NULL, 0, acc);
     store_row(vectors, last, acc, p->c + row->i * p->ldc);
 }
 
@@ -194,8 +195,8 @@ static size_t list_block(size_t vectors, size_t k) {
 
 static void sparse_nn(size_t m, size_t n, size_t k, size_t begin, size_t end,
                       const pt_sparse_row *a, const float *value, const float *b, size_t ldb,
-                      const float *bias, float *c, size_t ldc, const pt_sparse_row *ahead,
-                      void *scratch) {
+                      const float *bias, bool relu, float *c, size_t ldc,
+                      const pt_sparse_row *ahead, void *scratch) {
     assert(begin <= end && end <= k && k <= PT_SPARSE_MAX_COLUMNS);
     if (m == 0 || n == 0)
         return;
@@ -213,6 +214,7 @@ static void sparse_nn(size_t m, size_t n, size_t k, size_t begin, size_t end,
                             .at = at,
                             .value = value,
                             .bias = bias ? bias + j : NULL,
+                            .relu = relu,
                             .c = c + i * ldc + j,
                             .ldc = ldc};
             for (size_t r = 0; r < p.rows; r++) {
@@ -226,7 +228,7 @@ static void sparse_nn(size_t m, size_t n, size_t k, size_t begin, size_t end,
                 p.end = l + rows;
                 p.resume = l > 0;
                 p.ahead = ahead && l == begin && j == 0 ? ahead + i : NULL;
-                p.finish = p.end == k;
+                p.ends = p.end == k;
                 p.b = b + j;
                 p.ldb = ldb;
                 if (pack) {

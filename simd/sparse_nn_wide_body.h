@@ -8,11 +8,11 @@
 
 static void sparse_nn_any_width(size_t m, size_t n, size_t k, size_t begin, size_t end,
                                 const pt_sparse_row *a, const float *value, const float *b,
-                                size_t ldb, const float *bias, float *c, size_t ldc,
+                                size_t ldb, const float *bias, bool relu, float *c, size_t ldc,
                                 const pt_sparse_row *ahead, void *scratch) {
     assert(begin <= end && end <= k);
     if (!lists_pay(m, n, end - begin, ldb) || !SKIP.rows_fit(m, n, k)) {
-        sparse_nn(m, n, k, begin, end, a, value, b, ldb, bias, c, ldc, ahead, scratch);
+        sparse_nn(m, n, k, begin, end, a, value, b, ldb, bias, relu, c, ldc, ahead, scratch);
         return;
     }
     const pt_skip_product product = {.m = m,
@@ -26,6 +26,7 @@ static void sparse_nn_any_width(size_t m, size_t n, size_t k, size_t begin, size
                                      .b = b,
                                      .ldb = ldb,
                                      .bias = bias,
+                                     .finish = {.relu = relu},
                                      .c = c,
                                      .ldc = ldc};
     SKIP.rows(&product, scratch);

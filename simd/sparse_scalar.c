@@ -47,8 +47,8 @@ static void add_scaled_row(size_t n, float a, const float *b, float *sum) {
 
 static void sparse_nn_scalar(size_t m, size_t n, size_t k, size_t begin, size_t end,
                              const pt_sparse_row *a, const float *value, const float *b, size_t ldb,
-                             const float *bias, float *c, size_t ldc, const pt_sparse_row *ahead,
-                             void *scratch) {
+                             const float *bias, bool relu, float *c, size_t ldc,
+                             const pt_sparse_row *ahead, void *scratch) {
     assert(begin <= end && end <= k && k <= PT_SPARSE_MAX_COLUMNS);
     (void)ahead;
     (void)scratch;
@@ -62,6 +62,8 @@ static void sparse_nn_scalar(size_t m, size_t n, size_t k, size_t begin, size_t 
             add_scaled_row(n, value[a[i].byte[e]], b + a[i].column[e] * ldb, row);
         for (size_t j = 0; j < n && end == k; j++)
             row[j] += 0.0f;
+        if (relu && end == k)
+            pt_relu_forward_scalar(n, row, row);
     }
 }
 

@@ -153,6 +153,7 @@ typedef struct gemm_case {
     size_t misalignment; /* of every pointer, in floats */
     size_t zeros;        /* eighths of A that are zeros */
     bool bias;
+    bool finish;             /* nn: with ReLU; nt: with a gate */
     const pt_shards *shards; /* tn */
     bool descend;            /* tn: C += rate * gradient */
     bool random_strides;     /* strides that are multiples of a page instead of padding */
@@ -172,15 +173,15 @@ static size_t stride_of(const gemm_case *g, size_t columns) {
 static const float descent_rate = -0.37f;
 
 static void run(const pt_kernels *kernels, const gemm_case *g, const matrix *a, const matrix *b,
-                const float *bias, const matrix *c, void *scratch) {
+                const float *bias, const matrix *gate, const matrix *c, void *scratch) {
     switch (g->form) {
     case PT_GEMM_NN:
-        kernels->sgemm_nn(g->m, g->n, g->k, a->data, a->stride, b->data, b->stride, bias, c->data,
-                          c->stride, scratch);
+        kernels->sgemm_nn(g->m, g->n, g->k, a->data, a->stride, b->data, b->stride, bias, g->finish,
+                          c->data, c->stride, scratch);
         break;
     case PT_GEMM_NT:
-        kernels->sgemm_nt(g->m, g->n, g->k, a->data, a->stride, b->data, b->stride, c->data,
-                          c->stride, scratch);
+        kernels->sgemm_nt(g->m, g->n, g->k, a->data, a->stride, b->data, b->stride,
+                          g->finish ? gate->data : NULL, c->data, c->stride, scratch);
         break;
     case PT_GEMM_TN:
         kernels->sgemm_tn(g->m, g->n, g->shards, a->data, a->stride, b->data, b->stride,
@@ -192,7 +193,7 @@ static void run(const pt_kernels *kernels, const gemm_case *g, const matrix *a, 
 static const char *const form_names[] = {"nn", "nt", "tn"};
 
 /* Runs the case on the reference and on every variant, and compares. */
-static void check_case(const gemm_case *g) {
+static void check_case_as_is(const gemm_case *g) {
     const size_t first = g->form == PT_GEMM_TN ? g->shards->row[0] : 0;
     const size_t a_rows = g->form == PT_GEMM_TN ? first + g->k : g->m;
     const size_t a_columns = g->form == PT_GEMM_TN ? g->m : g->k;
@@ -205,13 +206,18 @@ static void check_case(const gemm_case *g) {
     matrix_fill(&a, g->zeros);
     matrix_fill(&b, 1);
     matrix_fill(&bias, 2);
+    matrix gate = matrix_new_input(g->m, g->n, stride_of(g, g->n), g->misalignment);
+    matrix_fill(&gate, 2);
+    if (g->m > 1 && g->n > 1)
+        gate.data[gate.stride + 1] = NAN;
     if (g->tiny) {
         matrix_scale(&a, 2e-19f);
         matrix_scale(&b, 2e-19f);
     }
     gemm_case plain = *g;
     plain.descend = false;
-    run(pt_kernels_get(PT_ISA_SCALAR), &plain, &a, &b, g->bias ? bias.data : NULL, &expected, NULL);
+    run(pt_kernels_get(PT_ISA_SCALAR), &plain, &a, &b, g->bias ? bias.data : NULL, &gate, &expected,
+        NULL);
     CHECK(guards_intact(&expected));
     matrix before = matrix_new(g->m, g->n, stride_of(g, g->n), 0);
     if (g->descend) {
@@ -232,13 +238,13 @@ static void check_case(const gemm_case *g) {
             memcpy(c.data + i * c.stride, before.data + i * before.stride, g->n * sizeof *c.data);
         size_t bytes = kernels->sgemm_scratch(g->form, g->m, g->n, g->k);
         matrix scratch = matrix_new(1, bytes / sizeof(float), bytes / sizeof(float), 0);
-        run(kernels, g, &a, &b, g->bias ? bias.data : NULL, &c, scratch.data);
+        run(kernels, g, &a, &b, g->bias ? bias.data : NULL, &gate, &c, scratch.data);
         CHECK_MSG(bytes % sizeof(float) == 0 && same_bits(&c, &expected) && guards_intact(&c) &&
                       guards_intact(&scratch),
-                  "%s %s %zu x %zu x %zu padding %zu misalignment %zu zeros %zu bias %d shards %zu"
-                  ": %s",
+                  "%s %s %zu x %zu x %zu padding %zu misalignment %zu zeros %zu bias %d finish "
+                  "%d shards %zu: %s",
                   kernels->isa, form_names[g->form], g->m, g->n, g->k, g->padding, g->misalignment,
-                  g->zeros, g->bias, g->shards ? g->shards->count : 0,
+                  g->zeros, g->bias, g->finish, g->shards ? g->shards->count : 0,
                   !same_bits(&c, &expected) ? "bits differ"
                   : !guards_intact(&c)      ? "wrote outside of C"
                                             : "wrote outside of the scratch");
@@ -248,8 +254,18 @@ static void check_case(const gemm_case *g) {
     matrix_free(&a);
     matrix_free(&b);
     matrix_free(&bias);
+    matrix_free(&gate);
     matrix_free(&before);
     matrix_free(&expected);
+}
+
+/* Forward and backward products also with what they may do to finished elements. */
+static void check_case(const gemm_case *g) {
+    gemm_case finished = *g;
+    finished.finish = true;
+    check_case_as_is(g);
+    if (g->form != PT_GEMM_TN)
+        check_case_as_is(&finished);
 }
 
 /* The case in all three forms; strides, alignment, zeros, bias and shards vary from call to call.
@@ -445,6 +461,45 @@ TEST(gemm, wide_gradients) {
     pt_float_environment_leave(previous);
 }
 
+/* ReLU and gates on what has become NaN: ways of their own are taken by one tile, few steps of k, few
+ * columns, panels, rows of C, and zeros that are skipped. */
+TEST(gemm, nan_stays_nan) {
+    unsigned previous = enter();
+    static const size_t shapes[][3] = {{5, 5, 5},      {8, 40, 2},    {32, 3, 20},
+                                       {60, 100, 100}, {40, 400, 10}, {64, 256, 128}};
+    for (int isa = PT_ISA_SCALAR; isa < PT_ISA_COUNT; isa++) {
+        const pt_kernels *kernels = pt_kernels_get((pt_isa)isa);
+        for (size_t s = 0; s < sizeof shapes / sizeof *shapes && kernels; s++) {
+            const size_t m = shapes[s][0], n = shapes[s][1], k = shapes[s][2];
+            for (int form = PT_GEMM_NN; form <= PT_GEMM_NT; form++) {
+                gemm_case g = {.form = (pt_gemm_form)form, .m = m, .n = n, .k = k, .finish = true};
+                matrix a = matrix_new(m, k, k, 0), c = matrix_new(m, n, n, 0);
+                matrix b = form == PT_GEMM_NN ? matrix_new(k, n, n, 0) : matrix_new(n, k, k, 0);
+                matrix gate = matrix_new(m, n, n, 0);
+                const size_t size = kernels->sgemm_scratch(g.form, m, n, k) / sizeof(float);
+                matrix scratch = matrix_new(1, size, size, 0);
+                matrix_fill(&a, 6);
+                matrix_fill(&b, 1);
+                matrix_fill(&gate, 2);
+                a.data[(m - 1) * k + k - 1] = NAN;
+                run(kernels, &g, &a, &b, NULL, &gate, &c, scratch.data);
+                for (size_t j = 0; j < n; j++) {
+                    const float y = c.data[(m - 1) * n + j];
+                    const bool open = form == PT_GEMM_NN || gate.data[(m - 1) * n + j] > 0;
+                    CHECK_MSG(open ? isnan(y) : y == 0, "%s %s %zu x %zu x %zu: %g", kernels->isa,
+                              form_names[form], m, n, k, (double)y);
+                }
+                matrix_free(&a);
+                matrix_free(&b);
+                matrix_free(&c);
+                matrix_free(&gate);
+                matrix_free(&scratch);
+            }
+        }
+    }
+    pt_float_environment_leave(previous);
+}
+
 /* Sums that end in -0: all products are -0, so is the bias, or the last one is flushed to -0. */
 TEST(gemm, negative_zeros) {
     unsigned previous = enter();
@@ -474,7 +529,7 @@ TEST(gemm, negative_zeros) {
                                    .n = side,
                                    .k = side,
                                    .shards = &plan.shards};
-                    run(kernels, &g, &a, &b, bias.data, &c, scratch.data);
+                    run(kernels, &g, &a, &b, bias.data, NULL, &c, scratch.data);
                     CHECK_MSG(same_bits(&c, &expected), "%s %s", kernels->isa, form_names[form]);
                 }
             }
@@ -514,7 +569,7 @@ TEST(gemm, negative_zeros) {
             }
             for (size_t x = 0; x < m * n; x++)
                 expected.data[x] = 0.0f;
-            run(kernels, &g, &a, &b, NULL, &c, scratch.data);
+            run(kernels, &g, &a, &b, NULL, NULL, &c, scratch.data);
             CHECK_MSG(same_bits(&c, &expected), "%s %zu x %zu", kernels->isa, m, n);
             matrix_free(&a);
             matrix_free(&b);
@@ -605,7 +660,7 @@ static bool skips(const pt_kernels *kernels, pt_gemm_form form, size_t zeros) {
         a.data[tn ? SKIPPED * M + i : i * K + SKIPPED] = 0;
     for (size_t j = 0; j < N; j++)
         b.data[nt ? j * K + SKIPPED : SKIPPED * N + j] = INFINITY;
-    run(kernels, &g, &a, &b, NULL, &c, scratch.data);
+    run(kernels, &g, &a, &b, NULL, NULL, &c, scratch.data);
     bool finite = true;
     for (size_t x = 0; x < (size_t)M * N; x++)
         finite &= isfinite(c.data[x]);
@@ -697,7 +752,7 @@ TEST(gemm, reference_is_a_product) {
         matrix_fill(&a, 3);
         matrix_fill(&b, 1);
         matrix_fill(&bias, 1);
-        run(pt_kernels_get(PT_ISA_SCALAR), &g, &a, &b, bias.data, &c, NULL);
+        run(pt_kernels_get(PT_ISA_SCALAR), &g, &a, &b, bias.data, NULL, &c, NULL);
         for (size_t i = 0; i < g.m; i++) {
             for (size_t j = 0; j < g.n; j++) {
                 double sum = form == PT_GEMM_NN ? (double)bias.data[j] : 0, magnitude = fabs(sum);

@@ -60,14 +60,14 @@ static void gelu_at_output(size_t n, const float *x, const float *dy, float *dx)
 }
 
 static void wrong_sgemm_nt(size_t m, size_t n, size_t k, const float *a, size_t lda, const float *b,
-                           size_t ldb, float *c, size_t ldc, void *scratch) {
-    right->sgemm_nt(m, n, k, a, lda, b, ldb, c, ldc, scratch);
+                           size_t ldb, const float *gate, float *c, size_t ldc, void *scratch) {
+    right->sgemm_nt(m, n, k, a, lda, b, ldb, gate, c, ldc, scratch);
     enlarge(m, n, c, ldc);
 }
 
 static void short_sgemm_nt(size_t m, size_t n, size_t k, const float *a, size_t lda, const float *b,
-                           size_t ldb, float *c, size_t ldc, void *scratch) {
-    right->sgemm_nt(m, n, k - 1, a, lda, b, ldb, c, ldc, scratch); /* forgets the last unit */
+                           size_t ldb, const float *gate, float *c, size_t ldc, void *scratch) {
+    right->sgemm_nt(m, n, k - 1, a, lda, b, ldb, gate, c, ldc, scratch); /* forgets the last unit */
 }
 
 static void wrong_sgemm_tn(size_t m, size_t n, const pt_shards *shards, const float *a, size_t lda,

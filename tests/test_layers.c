@@ -125,6 +125,7 @@ static void check_apart(pt_toy *toy, const float *gradient, double loss) {
     memset(again, 0, sizeof again);
     CHECK(pt_trainer_gradients(toy->trainer, 0, again) == loss);
     CHECK(pt_same_bytes(again, gradient, graph->block_size * sizeof *again));
+    CHECK(!toy->trainer->tape.folds_forward && !toy->trainer->tape.folds_backward);
     for (size_t i = 2; i < graph->node_count; i++)
         for (size_t k = 1; k < i; k++)
             CHECK(toy->trainer->tape.value[i] != toy->trainer->tape.value[k]);
@@ -210,27 +211,42 @@ TEST(layers, every_layer_has_a_right_gradient_on_every_isa) {
     CHECK(checked >= 10);
 }
 
-/* Values are written over only where nobody reads them any more. */
-TEST(layers, activations_lie_in_place_where_they_may) {
+#define AFFINE(NAME, INPUT)                                                                        \
+    "[layer." NAME "]\ntype = affine\nunits = 18\ninit = normal(1)\ninput = " INPUT "\n"
+#define SUM(INPUTS) "[layer.sum]\ntype = add\ninput = " INPUTS "\n"
+
+/* Values are written over only where nobody reads them any more; and a ReLU is left to the products
+ * beside it only where they see all that it reads, or all that reads it. */
+TEST(layers, activations_lie_in_place_and_fold_where_they_may) {
     static const struct {
         const char *layers;
         size_t in_place; /* nodes that share memory with the one before */
+        size_t folded_forward, folded_backward;
     } cases[] = {
-        {"[layer.b]\ntype = relu\n", 1},
-        {"[layer.b]\ntype = sigmoid\n", 1},
-        {"[layer.b]\ntype = tanh\n", 1},
-        {"[layer.b]\ntype = gelu\n", 0}, /* reads its input in backward */
-        {"[layer.b]\ntype = silu\n", 0},
-        {"[layer.b]\ntype = softmax\n", 0},
-        {"[layer.b]\ntype = sigmoid\n[layer.c]\ntype = tanh\n", 1}, /* sigmoid reads its output */
-        {"[layer.b]\ntype = softmax\n[layer.c]\ntype = relu\n", 0},
-        {"[layer.b]\ntype = gelu\n[layer.c]\ntype = relu\n", 0},
-        {"[layer.b]\ntype = relu\n[layer.c]\ntype = add\ninput = a, b\n", 0}, /* a is read twice */
-        {"[layer.b]\ntype = add\ninput = a, a\n[layer.c]\ntype = relu\n", 1},
-        {"[layer.b]\ntype = mul\ninput = a, a\n[layer.c]\ntype = tanh\n", 1},
+        {"[layer.b]\ntype = relu\n", 1, 1, 1},
+        {"[layer.b]\ntype = sigmoid\n", 1, 0, 0},
+        {"[layer.b]\ntype = tanh\n", 1, 0, 0},
+        {"[layer.b]\ntype = gelu\n", 0, 0, 0}, /* reads its input in backward */
+        {"[layer.b]\ntype = silu\n", 0, 0, 0},
+        {"[layer.b]\ntype = softmax\n", 0, 0, 0},
+        {"[layer.b]\ntype = sigmoid\n[layer.c]\ntype = tanh\n", 1, 0,
+         0}, /* sigmoid reads its output */
+        {"[layer.b]\ntype = softmax\n[layer.c]\ntype = relu\n", 0, 0, 1},
+        {"[layer.b]\ntype = gelu\n[layer.c]\ntype = relu\n", 0, 0, 1},
+        {"[layer.b]\ntype = relu\n[layer.c]\ntype = add\ninput = a, b\n", 0, 0,
+         0}, /* a is read twice */
+        {"[layer.b]\ntype = add\ninput = a, a\n[layer.c]\ntype = relu\n", 1, 0, 1},
+        {"[layer.b]\ntype = mul\ninput = a, a\n[layer.c]\ntype = tanh\n", 1, 0, 0},
         {"[layer.b]\ntype = relu\ninput = data\n[layer.c]\ntype = affine\nunits = 18\n"
          "init = normal(1)\n[layer.d]\ntype = add\ninput = a, c\n",
-         0}, /* the data are lent */
+         0, 0, 0}, /* the data are lent */
+        {"[layer.b]\ntype = relu\n[layer.c]\ntype = relu\n", 1, 1, 1},
+        {"[layer.b]\ntype = relu\n" AFFINE("c", "b") AFFINE("d", "b") SUM("c, d"), 1, 1, 0},
+        {"[layer.s]\ntype = sigmoid\n[layer.b]\ntype = relu\ninput = a\n" AFFINE("c", "b")
+             SUM("s, c"),
+         0, 0, 1}, /* a's gradient: first that through the ReLU, then the other is added */
+        {"[layer.b]\ntype = relu\n" AFFINE("c", "b") SUM("a, c"), 0, 0,
+         0}, /* the other way round */
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const pt_text layers =
@@ -238,14 +254,18 @@ TEST(layers, activations_lie_in_place_where_they_may) {
         const pt_text text = config_text(layers.s, "softmax_cross_entropy", false);
         pt_toy toy = pt_toy_make(pt_toy_config(text.s, NULL));
         const pt_tape *tape = &toy.trainer->tape;
-        size_t shared = 0;
+        size_t shared = 0, forward = 0, backward = 0;
         for (size_t n = 2; n < toy.trainer->graph->node_count; n++) {
             const bool values = tape->value[n] == tape->value[n - 1];
             CHECK(values == (tape->gradient[n] == tape->gradient[n - 1]));
             shared += values;
+            forward += pt_tape_skips_forward(tape, &toy.trainer->graph->nodes[n]);
+            backward += pt_tape_skips_backward(tape, &toy.trainer->graph->nodes[n]);
         }
         CHECK_MSG(shared == cases[i].in_place, "%s: %zu nodes in place, not %zu", cases[i].layers,
                   shared, cases[i].in_place);
+        CHECK_MSG(forward == cases[i].folded_forward && backward == cases[i].folded_backward,
+                  "%s: %zu and %zu folded", cases[i].layers, forward, backward);
         pt_toy_free(&toy);
         check_graph(text.s);
     }
@@ -276,6 +296,7 @@ TEST(layers, all_operations_are_there) {
         CHECK(ops->forward_f64 && ops->flops);
         CHECK(ops->min_inputs <= ops->max_inputs && ops->max_inputs <= PT_MAX_INPUTS);
         CHECK_INT(ops->required_keys & ~ops->keys, 0);
+        CHECK(!ops->takes_relu || ops->forgets_output); /* ReLU is applied where it would lie */
         CHECK(pt_layer_find(ops->type) == ops);
         for (size_t k = 0; k < i; k++)
             CHECK(strcmp(pt_layer_list[k]->type, ops->type) != 0);

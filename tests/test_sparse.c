@@ -148,7 +148,7 @@ typedef struct sparse_case {
     size_t m, n, k;
     size_t percent;               /* of bytes that are not zero */
     size_t padding, misalignment; /* in floats */
-    bool bias, page_strides;
+    bool bias, relu, page_strides;
     size_t first, shards, begin, end; /* gradient: first row, shards, columns */
     bool even;
     bool chain;      /* each shard is added to the sum of those before it: no balanced tree */
@@ -257,14 +257,15 @@ static void *new_scratch(const pt_kernels *kernels, const sparse_case *s) {
     return memset(place(SCRATCH, bytes, 0), 0xff, bytes);
 }
 
-static void check_forward(const sparse_case *s) {
+static void check_forward_of(const sparse_case *s) {
     operands o;
     new_operands(s, s->k, &o);
     const float *bias = s->bias ? o.bias : NULL;
     const size_t floats = s->m ? (s->m - 1) * o.ldc + s->n : 0;
     float *expected = place(EXPECTED, floats * sizeof(float), 0);
     pt_kernels_get(PT_ISA_SCALAR)
-        ->sgemm_nn(s->m, s->n, s->k, o.dense, o.ld_dense, o.b, o.ldb, bias, expected, o.ldc, NULL);
+        ->sgemm_nn(s->m, s->n, s->k, o.dense, o.ld_dense, o.b, o.ldb, bias, s->relu, expected,
+                   o.ldc, NULL);
     for (int isa = PT_ISA_SCALAR; isa <= PT_ISA_COUNT; isa++) {
         const pt_kernels *kernels = variant(isa);
         if (!kernels)
@@ -274,8 +275,8 @@ static void check_forward(const sparse_case *s) {
         size_t at = 0;
         for (size_t part = 0; part <= s->parts; part++) { /* handed on, some parts empty */
             const size_t end = part == s->parts ? s->k : at + random_below(s->k - at + 1);
-            kernels->sparse_nn(s->m, s->n, s->k, at, end, o.a, o.value, o.b, o.ldb, bias, c, o.ldc,
-                               bias ? o.a : NULL, /* prefetching must not show */
+            kernels->sparse_nn(s->m, s->n, s->k, at, end, o.a, o.value, o.b, o.ldb, bias, s->relu,
+                               c, o.ldc, bias ? o.a : NULL, /* prefetching must not show */
                                scratch);
             at = end;
             if (at == s->k)
@@ -284,6 +285,13 @@ static void check_forward(const sparse_case *s) {
         check_result(s, kernels, "forward", s->m, expected, c, o.ldc);
     }
     free(o.a);
+}
+
+static void check_forward(const sparse_case *s) {
+    sparse_case with_relu = *s;
+    with_relu.relu = true;
+    check_forward_of(s);
+    check_forward_of(&with_relu);
 }
 
 static void check_gradient(const sparse_case *s) {

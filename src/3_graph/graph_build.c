@@ -326,6 +326,22 @@ static pt_status check_use(const builder *b) {
     return PT_OK;
 }
 
+/* Which ReLUs the products beside them apply: in forward, one that alone reads a product's output; in
+ * backward, one that alone is read by a product, whose gradient then goes where the ReLU's would. */
+static void fold_relus(pt_graph *graph) {
+    for (size_t i = 1; i < graph->node_count; i++) {
+        pt_node *node = &graph->nodes[i];
+        pt_node *from = node->input_count > 0 ? &graph->nodes[node->input[0]] : NULL;
+        if (!from || !from->ops)
+            continue;
+        if (node->ops->is_relu && from->ops->takes_relu && from->consumers == 1)
+            node->folds_forward = from->applies_relu = true;
+        if (node->ops->takes_relu && from->ops->is_relu && from->consumers == 1 &&
+            graph->nodes[from->input[0]].needs_gradient && from->first_contribution[0])
+            from->folds_backward = true;
+    }
+}
+
 static void fill_data_node(const builder *b) {
     pt_node *data = &b->graph->nodes[0];
     data->name = "data";
@@ -360,7 +376,9 @@ static pt_status build(builder *b, size_t (*inputs)[PT_MAX_INPUTS], size_t *inpu
     }
     if ((status = pass_shapes(b)) != PT_OK || (status = choose_loss(b)) != PT_OK)
         return status;
-    return check_use(b);
+    if ((status = check_use(b)) == PT_OK)
+        fold_relus(b->graph);
+    return status;
 }
 
 pt_status pt_graph_build(const pt_config *config, const pt_dataset *dataset, pt_graph **graph,

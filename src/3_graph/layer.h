@@ -55,6 +55,10 @@ typedef struct pt_node {
     /* Whether this node's gradient to input i is the first contribution to that node's gradient, in
      * the fixed order of the backward walk; later contributions are added. */
     bool first_contribution[PT_MAX_INPUTS];
+    /* A ReLU beside matrix products need not be walked: they apply it to what they compute while it is
+     * in registers. Which of this node's walks that spares; and whether this node's forward applies the
+     * ReLU that reads it. A tape may do without, see tape.h. */
+    bool folds_forward, folds_backward, applies_relu;
 } pt_node;
 
 /* The buffers of one call; every row pointer is that of the first row of the call. */
@@ -73,7 +77,9 @@ typedef struct pt_call {
     size_t in_begin, in_end;    /* forward adds these columns of sparse_in; see sparse_nn */
     const pt_sparse_row *ahead; /* as many rows to prefetch; NULL: none */
     float *out;                 /* rows x node->ld: written by forward, read by backward */
-    const float *d_out;         /* gradient of the loss to out */
+    bool relu;                  /* forward: out = relu of it, where the layer says takes_relu */
+    const float *gate;  /* backward, likewise: d_in[0] = relu_backward(gate, it), if not NULL */
+    const float *d_out; /* gradient of the loss to out */
     float *d_in[PT_MAX_INPUTS]; /* gradients to the inputs, with in_ld; NULL: not wanted */
     const float *param[PT_NODE_MAX_PARAMS]; /* row 0 of each parameter, stride of its pt_param */
     size_t param_ld[PT_NODE_MAX_PARAMS];
@@ -122,6 +128,8 @@ struct pt_layer_ops {
      * inputs then have equally many), gradients by the parameter's columns. Rows can always be. */
     bool splits_columns;
     bool takes_sparse; /* input 0 may come as sparse_in */
+    bool is_relu;
+    bool takes_relu; /* applies it before and after itself: relu and gate of its calls */
     /* May lie in the memory of its one input, if that says forgets_output: forward may have out ==
      * in[0], and backward then d_in[0] == d_out too. */
     bool in_place;

@@ -23,12 +23,13 @@ static bool same_shape(pt_node *node, pt_shape_pass *pass) {
 }
 
 /* NAME also names the kernels NAME_forward and NAME_backward; REFERENCE is the function of double
- * x; FLOPS the operations of one element; OF is what NAME_backward takes: OUTPUT or INPUT. */
+ * x; FLOPS the operations of one element; OF is what NAME_backward takes: OUTPUT or INPUT; IS_RELU
+ * whether it is the one that matrix products can apply. */
 #define BACKWARD_OUTPUT call->out, node->ld
 #define BACKWARD_INPUT  call->in[0], call->in_ld[0]
 #define IN_PLACE_OUTPUT true
 #define IN_PLACE_INPUT  false
-#define ACTIVATION(NAME, REFERENCE, FLOPS, OF)                                                     \
+#define ACTIVATION(NAME, REFERENCE, FLOPS, OF, IS_RELU)                                            \
     static void NAME##_forward(const pt_node *node, const pt_call *call) {                         \
         pt_rows_unary(call->kernels->NAME##_forward, call, call->in[0], call->in_ld[0], call->out, \
                       node->ld);                                                                   \
@@ -53,6 +54,7 @@ static bool same_shape(pt_node *node, pt_shape_pass *pass) {
         .max_inputs = 1,                                                                           \
         .splits_columns = true,                                                                    \
         .in_place = IN_PLACE_##OF,                                                                 \
+        .is_relu = IS_RELU,                                                                        \
         .shape = same_shape,                                                                       \
         .forward = NAME##_forward,                                                                 \
         .backward = NAME##_backward,                                                               \
@@ -60,8 +62,8 @@ static bool same_shape(pt_node *node, pt_shape_pass *pass) {
         .flops = NAME##_flops,                                                                     \
     };
 
-ACTIVATION(relu, x > 0 ? x : 0, 1, OUTPUT)
-ACTIVATION(sigmoid, 1 / (1 + exp(-x)), 20, OUTPUT)
-ACTIVATION(tanh, tanh(x), 20, OUTPUT)
-ACTIVATION(gelu, 0.5 * x * erfc(-x * sqrt(0.5)), 40, INPUT)
-ACTIVATION(silu, x / (1 + exp(-x)), 20, INPUT)
+ACTIVATION(relu, x > 0 ? x : 0, 1, OUTPUT, true)
+ACTIVATION(sigmoid, 1 / (1 + exp(-x)), 20, OUTPUT, false)
+ACTIVATION(tanh, tanh(x), 20, OUTPUT, false)
+ACTIVATION(gelu, 0.5 * x * erfc(-x * sqrt(0.5)), 40, INPUT, false)
+ACTIVATION(silu, x / (1 + exp(-x)), 20, INPUT, false)

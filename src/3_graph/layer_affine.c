@@ -44,19 +44,20 @@ static void affine_forward(const pt_node *node, const pt_call *call) {
     if (call->sparse_in)
         call->kernels->sparse_nn(call->rows, cols, call->in_cols[0], call->in_begin, call->in_end,
                                  call->sparse_in, call->byte_value, weight, call->param_ld[WEIGHT],
-                                 bias, call->out + begin, node->ld, call->ahead, call->scratch);
+                                 bias, call->relu, call->out + begin, node->ld, call->ahead,
+                                 call->scratch);
     else
         call->kernels->sgemm_nn(call->rows, cols, call->in_cols[0], call->in[0], call->in_ld[0],
-                                weight, call->param_ld[WEIGHT], bias, call->out + begin, node->ld,
-                                call->scratch);
+                                weight, call->param_ld[WEIGHT], bias, call->relu, call->out + begin,
+                                node->ld, call->scratch);
 }
 
 static void affine_backward(const pt_node *node, const pt_call *call) {
     const size_t begin = call->col_begin;
     call->kernels->sgemm_nt(call->rows, call->col_end - begin, node->cols, call->d_out, node->ld,
                             call->param[WEIGHT] + begin * call->param_ld[WEIGHT],
-                            call->param_ld[WEIGHT], call->d_in[0] + begin, call->in_ld[0],
-                            call->scratch);
+                            call->param_ld[WEIGHT], call->gate ? call->gate + begin : NULL,
+                            call->d_in[0] + begin, call->in_ld[0], call->scratch);
 }
 
 static void affine_gradient(const pt_node *node, const pt_call *call, size_t param,
@@ -114,6 +115,7 @@ const pt_layer_ops pt_layer_affine = {
     .splits_columns = true,
     .forgets_output = true,
     .takes_sparse = true,
+    .takes_relu = true,
     .keys = PT_LAYER_KEY_UNITS | PT_LAYER_KEY_INIT | PT_LAYER_KEY_BIAS_INIT | PT_LAYER_KEY_BIAS,
     .required_keys = PT_LAYER_KEY_UNITS,
     .shape = affine_shape,

@@ -17,10 +17,11 @@ static bool in_place(const pt_graph *graph, size_t index) {
 
 /* Hands out the block's memory, or with no block counts its floats. */
 static size_t place_buffers(pt_tape *tape, const pt_graph *graph, pt_tape_use use) {
+    const bool may_share = use == PT_TAPE_INFERENCE || use == PT_TAPE_TRAINING;
     size_t used = 0;
     for (size_t i = 1; i < graph->node_count; i++) {
         const pt_node *node = &graph->nodes[i];
-        const bool shares = use != PT_TAPE_APART && in_place(graph, i);
+        const bool shares = may_share && in_place(graph, i);
         const bool has_gradient = use != PT_TAPE_INFERENCE && node->needs_gradient;
         const size_t floats = shares ? 0 : tape->rows * node->ld;
         if (tape->block) {
@@ -36,7 +37,9 @@ static size_t place_buffers(pt_tape *tape, const pt_graph *graph, pt_tape_use us
 
 pt_status pt_tape_init(pt_tape *tape, const pt_graph *graph, size_t rows, pt_tape_use use,
                        pt_error *err) {
-    *tape = (pt_tape){.rows = rows};
+    *tape = (pt_tape){.rows = rows,
+                      .folds_forward = use == PT_TAPE_INFERENCE || use == PT_TAPE_TRAINING,
+                      .folds_backward = use == PT_TAPE_TRAINING || use == PT_TAPE_OVERLAPPING};
     bool fans_out = false;
     for (size_t i = 1; i < graph->node_count; i++)
         fans_out = fans_out || (use != PT_TAPE_INFERENCE && graph->nodes[i].consumers > 1);
@@ -61,6 +64,14 @@ void pt_tape_destroy(pt_tape *tape) {
     pt_free(tape->gradient);
     pt_free(tape->block);
     *tape = (pt_tape){0};
+}
+
+bool pt_tape_skips_forward(const pt_tape *tape, const pt_node *node) {
+    return tape->folds_forward && node->folds_forward;
+}
+
+bool pt_tape_skips_backward(const pt_tape *tape, const pt_node *node) {
+    return tape->folds_backward && node->folds_backward;
 }
 
 const float *pt_tape_value(const pt_tape *tape, size_t index) {
@@ -133,10 +144,13 @@ void pt_graph_forward_node(const pt_graph *graph, const pt_kernels *kernels, con
 void pt_graph_forward_inputs(const pt_graph *graph, const pt_kernels *kernels, const float *params,
                              const pt_tape *tape, size_t index, const pt_tile *tile,
                              size_t in_begin, size_t in_end, void *scratch) {
+    if (pt_tape_skips_forward(tape, &graph->nodes[index]))
+        return;
     const uint64_t time = pt_profile_start(tape->profile);
     pt_call call = make_call(graph, kernels, params, tape, index, tile, scratch);
     call.in_begin = in_begin;
     call.in_end = in_end;
+    call.relu = tape->folds_forward && graph->nodes[index].applies_relu;
     graph->nodes[index].ops->forward(&graph->nodes[index], &call);
     pt_profile_add(tape->profile, PT_PHASE_FORWARD, index, time);
 }
@@ -184,6 +198,8 @@ size_t pt_graph_backward_cols(const pt_graph *graph, size_t index) {
 void pt_graph_backward_node(const pt_graph *graph, const pt_kernels *kernels, const float *params,
                             const pt_tape *tape, size_t index, const pt_tile *tile, void *scratch) {
     const pt_node *node = &graph->nodes[index];
+    if (pt_tape_skips_backward(tape, node))
+        return;
     const uint64_t time = pt_profile_start(tape->profile);
     pt_call call = make_call(graph, kernels, params, tape, index, tile, scratch);
     bool all_first = true;
@@ -191,7 +207,12 @@ void pt_graph_backward_node(const pt_graph *graph, const pt_kernels *kernels, co
         const pt_node *from = &graph->nodes[node->input[k]];
         if (!from->needs_gradient)
             continue;
-        call.d_in[k] = tape->gradient[node->input[k]] + tile->row_begin * from->ld;
+        size_t to = node->input[k];
+        if (pt_tape_skips_backward(tape, from)) { /* through the ReLU, to what that reads */
+            call.gate = call.in[k];
+            to = from->input[0];
+        }
+        call.d_in[k] = tape->gradient[to] + tile->row_begin * from->ld;
         all_first = all_first && node->first_contribution[k];
     }
     if (all_first)

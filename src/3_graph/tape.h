@@ -2,7 +2,8 @@
  *
  * Every node has value[rows x ld] and, for training, gradient[rows x ld] of the loss to that value. An
  * activation behind an affine layer may have both in the memory of its input, which it overwrites: half
- * of the memory is half of the traffic.
+ * of the memory is half of the traffic. A ReLU there is no walk of its own: the products beside it apply
+ * it to what they write.
  * Rows are padded to whole cache lines, so workers that own different rows never share one. The
  * walks touch only the rows they are given: workers may walk disjoint rows of one tape at the same
  * time.
@@ -24,17 +25,24 @@ typedef struct pt_tape {
     float *fan_out;      /* one more gradient, for nodes that feed several others; or NULL */
     float *block;        /* what backs them */
     pt_profile *profile; /* of the worker that walks; NULL: not measured */
+    /* Whether the walks leave out what a node's flags of these names say. */
+    bool folds_forward, folds_backward;
 } pt_tape;
 
 typedef enum pt_tape_use {
     PT_TAPE_INFERENCE, /* no gradients */
     PT_TAPE_TRAINING,
-    PT_TAPE_APART, /* training, with memory of its own for every node */
+    PT_TAPE_OVERLAPPING, /* training: values of the next step form while gradients read this one's */
+    PT_TAPE_APART,       /* training: every node's own values and gradients are there at the end */
 } pt_tape_use;
 
 pt_status pt_tape_init(pt_tape *tape, const pt_graph *graph, size_t rows, pt_tape_use use,
                        pt_error *err);
 void pt_tape_destroy(pt_tape *tape);
+
+/* Whether the forward, or the backward, of a node is done by a neighbour. */
+bool pt_tape_skips_forward(const pt_tape *tape, const pt_node *node);
+bool pt_tape_skips_backward(const pt_tape *tape, const pt_node *node);
 
 /* Values of node `index`, from row 0. */
 const float *pt_tape_value(const pt_tape *tape, size_t index);

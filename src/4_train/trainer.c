@@ -116,10 +116,9 @@ static pt_status make_buffers(pt_trainer *t, pt_error *err) {
         ok = (t->state[i] = pt_calloc_aligned(graph->block_size, sizeof(float))) != NULL;
     if (!ok)
         return pt_fail_memory(err, "the parameters", graph->block_size * sizeof(float));
-    /* A relay forms values of the next step while gradients read those of this one. */
-    const bool apart = may_run(&t->tuner, PT_SCHEDULE_RELAY);
-    pt_status status =
-        pt_tape_init(&t->tape, graph, rows, apart ? PT_TAPE_APART : PT_TAPE_TRAINING, err);
+    const pt_tape_use use =
+        may_run(&t->tuner, PT_SCHEDULE_RELAY) ? PT_TAPE_OVERLAPPING : PT_TAPE_TRAINING;
+    pt_status status = pt_tape_init(&t->tape, graph, rows, use, err);
     if (status == PT_OK)
         status = pt_batch_init(&t->batch, t->dataset, rows, graph->nodes[0].ld, one_hot,
                                lists_of(t), err);

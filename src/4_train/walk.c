@@ -105,8 +105,10 @@ static bool goes_back_alone(const pt_graph *graph, size_t i, size_t workers) {
 size_t pt_columns_barriers(const pt_graph *graph, size_t workers) {
     size_t count = 1; /* before the loss */
     for (size_t i = 1; i < graph->node_count; i++) {
-        count += !follows_alone(graph, i, workers);
-        count += pt_graph_backward_cols(graph, i) > 0 && !goes_back_alone(graph, i, workers);
+        const pt_node *node = &graph->nodes[i];
+        count += !node->folds_forward && !follows_alone(graph, i, workers);
+        count += !node->folds_backward && pt_graph_backward_cols(graph, i) > 0 &&
+                 !goes_back_alone(graph, i, workers);
     }
     return count;
 }
@@ -117,6 +119,8 @@ static void walk_columns(pt_seat *seat, const pt_batch *batch) {
     const pt_graph *graph = t->graph;
     void *scratch = seat->self->scratch;
     for (size_t i = 1; i < graph->node_count; i++) {
+        if (pt_tape_skips_forward(&seat->tape, &graph->nodes[i]))
+            continue;
         if (!follows_alone(graph, i, seat->workers))
             pt_seat_wait_for_all(seat);
         const pt_tile tile = own_tile(seat, &graph->nodes[i], graph->nodes[i].cols);
@@ -130,7 +134,7 @@ static void walk_columns(pt_seat *seat, const pt_batch *batch) {
         evaluate_loss(t, batch, &seat->tape, begin, end);
     for (size_t i = graph->node_count; i-- > 1;) {
         const size_t cols = pt_graph_backward_cols(graph, i);
-        if (cols == 0)
+        if (cols == 0 || pt_tape_skips_backward(&seat->tape, &graph->nodes[i]))
             continue;
         if (!goes_back_alone(graph, i, seat->workers))
             pt_seat_wait_for_all(seat);
