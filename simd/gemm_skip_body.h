@@ -78,6 +78,19 @@ static ALWAYS_INLINE void add_entries(const skip_list *list, size_t from, size_t
         add_product(vec_broadcast(&list->value[from]), panel + list->place[from], vectors, acc);
 }
 
+/* The same of a row's many, in a loop that is aligned: its 80 bytes of code in three lines instead of two
+ * cost 3%. For few entries that, and asking before it, would cost 2% instead. */
+static ALWAYS_INLINE void add_many_entries(const skip_list *list, size_t from, size_t to,
+                                           const float *panel, size_t vectors, vec acc[]) {
+    from += add_in_fours(list->value + from, list->place + from, to - from, panel, vectors, acc);
+    if (from == to)
+        return;
+    __asm__ volatile(".p2align 5");
+    do
+        add_product(vec_broadcast(&list->value[from]), panel + list->place[from], vectors, acc);
+    while (++from < to);
+}
+
 static bool skip_pays(size_t rows, size_t columns, const float *a, size_t lda) {
     const size_t step = divide_up(rows, SKIP_SAMPLE);
     size_t looked = 0, nonzero = 0;
@@ -176,7 +189,7 @@ static ALWAYS_INLINE void walk_rows_block(const rows_block *w, size_t vectors) {
             for (size_t v = 0; v < vectors; v++)
                 acc[v] = vec_zero();
         }
-        add_entries(&list, from, to, w->panel, vectors, acc);
+        add_many_entries(&list, from, to, w->panel, vectors, acc);
         if (w->ends)
             finish_rows(1, vectors, last, w->finish, c, 0, acc);
         store_row(vectors, last, acc, c);
