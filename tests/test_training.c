@@ -260,6 +260,28 @@ TEST(training, a_wide_chain_is_the_same_on_every_setting) {
     check_same_everywhere(config, 3, "a wide fork");
 }
 
+/* Narrow layers go by rows, back too if their gradient has come so; wide ones between them by columns. */
+TEST(training, narrow_between_wide_is_the_same_on_every_setting) {
+    static const char mixed[] =
+        "[layer.fc]\ntype = affine\nunits = 260\ninit = he\n[layer.s]\ntype = sigmoid\n"
+        "[layer.r]\ntype = relu\n[layer.n]\ntype = affine\nunits = 20\ninit = he\n"
+        "[layer.q]\ntype = relu\n[layer.w]\ntype = affine\nunits = 272\ninit = he\n"
+        "[layer.t]\ntype = tanh\n[layer.m]\ntype = affine\nunits = 18\ninit = xavier\n"
+        "[layer.g]\ntype = gelu\n";
+    pt_config *config = pt_toy_config(pt_toy_images_text(mixed).s, "train.batch_size=21",
+                                      "optimizer.learning_rate=0.02", NULL);
+    check_same_everywhere(config, 3, "narrow between wide");
+    /* Two narrow ones that read the same wide one add their gradients: not by rows. */
+    static const char forked[] =
+        "[layer.fc]\ntype = affine\nunits = 260\ninit = he\n[layer.r]\ntype = relu\n"
+        "[layer.n]\ntype = affine\nunits = 20\ninit = he\n"
+        "[layer.m]\ntype = affine\nunits = 20\ninit = he\ninput = r\n"
+        "[layer.sum]\ntype = add\ninput = n, m\n";
+    config = pt_toy_config(pt_toy_images_text(forked).s, "train.batch_size=21",
+                           "optimizer.learning_rate=0.02", NULL);
+    check_same_everywhere(config, 3, "narrow fork");
+}
+
 TEST(training, every_optimizer_is_the_same_on_every_setting) {
     static const char *const optimizers[] = {"sgd", "momentum", "adam"};
     for (size_t i = 0; i < 3; i++) {

@@ -72,11 +72,40 @@ bool pt_own_columns(const pt_seat *seat, const pt_node *node, size_t cols, size_
     return true;
 }
 
-/* A worker's part of one node: columns where there are enough, else rows. */
-static pt_tile own_tile(const pt_seat *seat, const pt_node *node, size_t cols) {
+/* The node whose backward alone writes the gradient of node i; 0: there are several, or it is the loss. */
+static size_t only_writer(const pt_graph *graph, size_t i) {
+    if (graph->nodes[i].consumers != 1 || i == graph->output_node)
+        return 0;
+    for (size_t r = i + 1; r < graph->node_count; r++)
+        for (size_t k = 0; k < graph->nodes[r].input_count; k++)
+            if (graph->nodes[r].input[k] == i)
+                return graph->nodes[r].folds_backward ? only_writer(graph, r) : r;
+    return 0;
+}
+
+static bool goes_back_by_rows(const pt_graph *graph, size_t i, size_t workers);
+
+/* Whether each worker has written its rows of the gradient of node i. */
+static bool comes_back_by_rows(const pt_graph *graph, size_t i, size_t workers) {
+    const size_t writer = only_writer(graph, i);
+    return writer > 0 ? goes_back_by_rows(graph, writer, workers)
+                      : i == graph->output_node && graph->nodes[i].consumers == 1;
+}
+
+/* Rows where there are not enough columns of gradients to inputs; and if the layer itself is narrow and
+ * its gradient has come by rows, since there is nothing to wait for then. */
+static bool goes_back_by_rows(const pt_graph *graph, size_t i, size_t workers) {
+    const pt_node *node = &graph->nodes[i];
+    return !shares_columns(node, pt_graph_backward_cols(graph, i), workers) ||
+           (!shares_columns(node, node->cols, workers) && node->input_count == 1 &&
+            graph->nodes[node->input[0]].consumers == 1 && comes_back_by_rows(graph, i, workers));
+}
+
+/* A worker's part of one node: its columns of so many, or its rows. */
+static pt_tile own_tile(const pt_seat *seat, const pt_node *node, size_t cols, bool by_rows) {
     const size_t rows = seat->region->trainer->batch.rows;
     pt_tile tile = {0, rows, 0, cols};
-    if (!pt_own_columns(seat, node, cols, &tile.col_begin, &tile.col_end))
+    if (by_rows || !pt_own_columns(seat, node, cols, &tile.col_begin, &tile.col_end))
         pt_seat_share(seat, rows, 1, &tile.row_begin, &tile.row_end);
     return tile;
 }
@@ -86,24 +115,44 @@ static bool is_columnwise(const pt_node *node) {
     return node->ops->splits_columns && node->param_count == 0 && node->input_count == 1;
 }
 
-/* Whether what node i reads in forward was written by the worker that reads it. */
+/* Whether what node i reads in forward was written by the worker that reads it: the same columns, or
+ * the same rows, of which it has fetched the data too. */
 static bool follows_alone(const pt_graph *graph, size_t i, size_t workers) {
     const pt_node *node = &graph->nodes[i];
-    return is_columnwise(node) && node->input[0] > 0 && shares_columns(node, node->cols, workers) &&
-           graph->nodes[node->input[0]].ops->splits_columns;
+    if (shares_columns(node, node->cols, workers))
+        return is_columnwise(node) && node->input[0] > 0 &&
+               graph->nodes[node->input[0]].ops->splits_columns;
+    for (size_t k = 0; k < node->input_count; k++) {
+        const pt_node *from = &graph->nodes[node->input[k]];
+        if (from->ops && shares_columns(from, from->cols, workers))
+            return false;
+    }
+    return true;
 }
 
-/* The same in backward, of the gradient that the node just before in this walk, its only reader, has
- * written: what others have added to gradients earlier lies behind that node's barrier. */
+/* The same in backward, of a gradient with one writer. In columns, that must be the node just before in
+ * this walk: what others have added to gradients earlier lies behind its barrier. By rows, nobody else
+ * writes what this node does. */
 static bool goes_back_alone(const pt_graph *graph, size_t i, size_t workers) {
-    const pt_node *node = &graph->nodes[i], *reader = node + 1;
-    return is_columnwise(node) && node->consumers == 1 && i != graph->output_node &&
-           shares_columns(node, node->cols, workers) && reader->input_count == 1 &&
-           reader->input[0] == i && reader->ops->splits_columns;
+    const pt_node *node = &graph->nodes[i];
+    if (goes_back_by_rows(graph, i, workers))
+        return comes_back_by_rows(graph, i, workers) && node->input_count == 1 &&
+               graph->nodes[node->input[0]].consumers == 1;
+    const size_t writer = only_writer(graph, i);
+    return is_columnwise(node) && writer > 0 && writer == i + 1 + node[1].folds_backward &&
+           shares_columns(node, node->cols, workers) &&
+           !goes_back_by_rows(graph, writer, workers) && graph->nodes[writer].input_count == 1 &&
+           graph->nodes[writer].ops->splits_columns;
+}
+
+/* Whether the workers that evaluate the loss of their rows have written the rows of what it reads. */
+static bool loss_follows_alone(const pt_graph *graph, size_t workers) {
+    const pt_node *output = &graph->nodes[graph->output_node];
+    return !shares_columns(output, output->cols, workers);
 }
 
 size_t pt_columns_barriers(const pt_graph *graph, size_t workers) {
-    size_t count = 1; /* before the loss */
+    size_t count = !loss_follows_alone(graph, workers);
     for (size_t i = 1; i < graph->node_count; i++) {
         const pt_node *node = &graph->nodes[i];
         count += !node->folds_forward && !follows_alone(graph, i, workers);
@@ -123,11 +172,12 @@ static void walk_columns(pt_seat *seat, const pt_batch *batch) {
             continue;
         if (!follows_alone(graph, i, seat->workers))
             pt_seat_wait_for_all(seat);
-        const pt_tile tile = own_tile(seat, &graph->nodes[i], graph->nodes[i].cols);
+        const pt_tile tile = own_tile(seat, &graph->nodes[i], graph->nodes[i].cols, false);
         if (tile.row_begin < tile.row_end && tile.col_begin < tile.col_end)
             pt_graph_forward_node(graph, t->kernels, t->params, &seat->tape, i, &tile, scratch);
     }
-    pt_seat_wait_for_all(seat);
+    if (!loss_follows_alone(graph, seat->workers))
+        pt_seat_wait_for_all(seat);
     size_t begin, end;
     pt_seat_share(seat, t->batch.rows, 1, &begin, &end);
     if (begin < end)
@@ -138,7 +188,8 @@ static void walk_columns(pt_seat *seat, const pt_batch *batch) {
             continue;
         if (!goes_back_alone(graph, i, seat->workers))
             pt_seat_wait_for_all(seat);
-        const pt_tile tile = own_tile(seat, &graph->nodes[i], cols);
+        const pt_tile tile =
+            own_tile(seat, &graph->nodes[i], cols, goes_back_by_rows(graph, i, seat->workers));
         if (tile.row_begin < tile.row_end && tile.col_begin < tile.col_end)
             pt_graph_backward_node(graph, t->kernels, t->params, &seat->tape, i, &tile, scratch);
     }
