@@ -282,6 +282,25 @@ TEST(training, narrow_between_wide_is_the_same_on_every_setting) {
     check_same_everywhere(config, 3, "narrow fork");
 }
 
+/* A relay forms these values of the next step while gradients still read those of this one: of layers
+ * that read the data, and what lies in their memory. */
+TEST(training, what_a_relay_forms_early_is_the_same_on_every_setting) {
+    static const char *const layers[] = {
+        "[layer.a]\ntype = affine\nunits = 37\ninit = he\n"
+        "[layer.b]\ntype = affine\nunits = 21\ninit = he\n",
+        "[layer.a]\ntype = affine\nunits = 37\ninit = he\n[layer.s]\ntype = sigmoid\n"
+        "[layer.b]\ntype = affine\nunits = 21\ninit = he\ninput = s\n",
+        "[layer.a]\ntype = affine\nunits = 37\ninit = he\n[layer.r]\ntype = relu\n"
+        "[layer.b]\ntype = affine\nunits = 37\ninit = he\ninput = data\n"
+        "[layer.g]\ntype = gelu\n[layer.p]\ntype = mul\ninput = r, g\n",
+    };
+    for (size_t i = 0; i < sizeof layers / sizeof *layers; i++) {
+        pt_config *config = pt_toy_config(pt_toy_images_text(layers[i]).s, "train.batch_size=29",
+                                          "optimizer.learning_rate=0.02", NULL);
+        check_same_everywhere(config, 9, layers[i]);
+    }
+}
+
 TEST(training, every_optimizer_is_the_same_on_every_setting) {
     static const char *const optimizers[] = {"sgd", "momentum", "adam"};
     for (size_t i = 0; i < 3; i++) {

@@ -17,39 +17,45 @@ static bool in_place(const pt_graph *graph, size_t index) {
 
 /* Hands out the block's memory, or with no block counts its floats. */
 static size_t place_buffers(pt_tape *tape, const pt_graph *graph, pt_tape_use use) {
-    const bool may_share = use == PT_TAPE_INFERENCE || use == PT_TAPE_TRAINING;
     size_t used = 0;
     for (size_t i = 1; i < graph->node_count; i++) {
         const pt_node *node = &graph->nodes[i];
-        const bool shares = may_share && in_place(graph, i);
+        const bool shares = use != PT_TAPE_APART && in_place(graph, i);
+        const bool turns =
+            use == PT_TAPE_OVERLAPPING && node->input_count == 1 && node->input[0] == 0;
         const bool has_gradient = use != PT_TAPE_INFERENCE && node->needs_gradient;
         const size_t floats = shares ? 0 : tape->rows * node->ld;
+        float *const buffer = tape->block + used;
         if (tape->block) {
-            tape->value[i] = shares ? tape->value[node->input[0]] : tape->block + used;
+            tape->value[i] = shares ? tape->value[node->input[0]] : buffer;
+            if (tape->other_value)
+                tape->other_value[i] =
+                    shares ? tape->other_value[node->input[0]] : buffer + turns * floats;
             if (has_gradient)
                 tape->gradient[i] =
-                    shares ? tape->gradient[node->input[0]] : tape->block + used + floats;
+                    shares ? tape->gradient[node->input[0]] : buffer + (turns + 1u) * floats;
         }
-        used += has_gradient ? 2 * floats : floats;
+        used += (1u + turns + has_gradient) * floats;
     }
     return used;
 }
 
 pt_status pt_tape_init(pt_tape *tape, const pt_graph *graph, size_t rows, pt_tape_use use,
                        pt_error *err) {
-    *tape = (pt_tape){.rows = rows,
-                      .folds_forward = use == PT_TAPE_INFERENCE || use == PT_TAPE_TRAINING,
-                      .folds_backward = use == PT_TAPE_TRAINING || use == PT_TAPE_OVERLAPPING};
+    *tape = (pt_tape){.rows = rows, .folds = use != PT_TAPE_APART};
     bool fans_out = false;
     for (size_t i = 1; i < graph->node_count; i++)
         fans_out = fans_out || (use != PT_TAPE_INFERENCE && graph->nodes[i].consumers > 1);
     const size_t floats = place_buffers(tape, graph, use);
     const size_t fan_out_floats = fans_out ? rows * graph->widest_ld : 0;
     tape->value = pt_calloc(graph->node_count, sizeof *tape->value);
+    if (use == PT_TAPE_OVERLAPPING)
+        tape->other_value = pt_calloc(graph->node_count, sizeof *tape->other_value);
     if (use != PT_TAPE_INFERENCE)
         tape->gradient = pt_calloc(graph->node_count, sizeof *tape->gradient);
     tape->block = pt_calloc_aligned(floats + fan_out_floats, sizeof *tape->block);
-    if (!tape->value || (use != PT_TAPE_INFERENCE && !tape->gradient) || !tape->block) {
+    if (!tape->value || (use == PT_TAPE_OVERLAPPING && !tape->other_value) ||
+        (use != PT_TAPE_INFERENCE && !tape->gradient) || !tape->block) {
         pt_tape_destroy(tape);
         return pt_fail_memory(err, "the activations of a mini-batch",
                               (floats + fan_out_floats) * sizeof(float));
@@ -61,17 +67,26 @@ pt_status pt_tape_init(pt_tape *tape, const pt_graph *graph, size_t rows, pt_tap
 
 void pt_tape_destroy(pt_tape *tape) {
     pt_free(tape->value);
+    pt_free(tape->other_value);
     pt_free(tape->gradient);
     pt_free(tape->block);
     *tape = (pt_tape){0};
 }
 
+void pt_tape_turn(pt_tape *tape) {
+    float **value = tape->value;
+    if (!tape->other_value)
+        return;
+    tape->value = tape->other_value;
+    tape->other_value = value;
+}
+
 bool pt_tape_skips_forward(const pt_tape *tape, const pt_node *node) {
-    return tape->folds_forward && node->folds_forward;
+    return tape->folds && node->folds_forward;
 }
 
 bool pt_tape_skips_backward(const pt_tape *tape, const pt_node *node) {
-    return tape->folds_backward && node->folds_backward;
+    return tape->folds && node->folds_backward;
 }
 
 const float *pt_tape_value(const pt_tape *tape, size_t index) {
@@ -150,7 +165,7 @@ void pt_graph_forward_inputs(const pt_graph *graph, const pt_kernels *kernels, c
     pt_call call = make_call(graph, kernels, params, tape, index, tile, scratch);
     call.in_begin = in_begin;
     call.in_end = in_end;
-    call.relu = tape->folds_forward && graph->nodes[index].applies_relu;
+    call.relu = tape->folds && graph->nodes[index].applies_relu;
     graph->nodes[index].ops->forward(&graph->nodes[index], &call);
     pt_profile_add(tape->profile, PT_PHASE_FORWARD, index, time);
 }

@@ -21,24 +21,28 @@ typedef struct pt_tape {
     const float *byte_value;     /* what a byte of those stands for */
     const pt_sparse_row *ahead;  /* the next mini-batch, to be prefetched; or NULL */
     float **value;               /* node_count pointers; value[0] stays NULL */
+    float **other_value;         /* PT_TAPE_OVERLAPPING: those of the next step; or NULL */
     float **gradient;    /* node_count pointers, NULL where none is wanted; NULL: inference only */
     float *fan_out;      /* one more gradient, for nodes that feed several others; or NULL */
     float *block;        /* what backs them */
     pt_profile *profile; /* of the worker that walks; NULL: not measured */
-    /* Whether the walks leave out what a node's flags of these names say. */
-    bool folds_forward, folds_backward;
+    bool folds;          /* the walks leave out ReLUs that products apply; see pt_node */
 } pt_tape;
 
 typedef enum pt_tape_use {
     PT_TAPE_INFERENCE, /* no gradients */
     PT_TAPE_TRAINING,
-    PT_TAPE_OVERLAPPING, /* training: values of the next step form while gradients read this one's */
+    PT_TAPE_OVERLAPPING, /* training, with two buffers for values that are formed from the data */
     PT_TAPE_APART,       /* training: every node's own values and gradients are there at the end */
 } pt_tape_use;
 
 pt_status pt_tape_init(pt_tape *tape, const pt_graph *graph, size_t rows, pt_tape_use use,
                        pt_error *err);
 void pt_tape_destroy(pt_tape *tape);
+
+/* PT_TAPE_OVERLAPPING: takes the other buffers of values that are formed from the data, so that they can
+ * be while gradients of the step before still read the last ones. Other tapes: nothing. */
+void pt_tape_turn(pt_tape *tape);
 
 /* Whether the forward, or the backward, of a node is done by a neighbour. */
 bool pt_tape_skips_forward(const pt_tape *tape, const pt_node *node);

@@ -17,8 +17,11 @@ typedef struct pt_region {
     double deadline; /* a time of pt_now after which to stop, or 0 */
     bool stop[2];    /* decided by worker 0 before a barrier, read by all after it; for even and odd
                       * iterations: of the next it may decide before all have read this one's */
-    bool overlap;    /* relay: a worker may begin the next step before the others have updated */
-    size_t blocks;   /* relay: of rows */
+    /* Relay: a worker may begin the next step before the others have updated. The values of relayed nodes
+     * have two buffers. All else that a next step writes is written only when a block has passed all
+     * stages, and so every worker has finished this one. */
+    bool overlap;
+    size_t blocks; /* relay: of rows */
 } pt_region;
 
 /* One worker in a region. */
@@ -58,9 +61,5 @@ bool pt_own_columns(const pt_seat *seat, const pt_node *node, size_t cols, size_
                     size_t *end);
 /* Whether a node is handed from worker to worker in the relay schedule: it reads the data's lists. */
 bool pt_reads_lists(const pt_trainer *trainer, const pt_node *node);
-/* Whether no gradient reads the values of relayed nodes, so that those of the next step may be formed
- * before all gradients of this one are. All else that a next step writes is written only when a block
- * has passed all stages, and so every worker has finished this one. */
-bool pt_relay_overlaps(const pt_trainer *trainer);
 
 #endif

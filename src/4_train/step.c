@@ -117,6 +117,7 @@ static void train(void *context, size_t worker, size_t workers) {
     pt_seat seat;
     take_seat(&seat, r, worker, workers);
     for (uint64_t step = r->first; step < r->last; step++) {
+        pt_tape_turn(&seat.tape);
         pt_walk(&seat, fetch(&seat, step), step);
         if (r->schedule == PT_SCHEDULE_PER_THREAD)
             pt_gradient_of_own_shards(&seat);
@@ -162,7 +163,7 @@ void pt_train_region(pt_trainer *trainer, uint64_t last, pt_loader *loader) {
         r.deadline = pt_now() + limit;
     if (r.schedule == PT_SCHEDULE_RELAY && (!trainer->sparse || threads == 1))
         r.schedule = PT_SCHEDULE_SLICES;
-    r.overlap = r.schedule == PT_SCHEDULE_RELAY && !loader && pt_relay_overlaps(trainer);
+    r.overlap = r.schedule == PT_SCHEDULE_RELAY && !loader;
     r.blocks = trainer->batch.rows < most ? trainer->batch.rows : most;
     for (size_t b = 0; b < r.blocks; b++)
         trainer->relay[b] = (pt_progress){0};

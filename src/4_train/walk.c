@@ -201,16 +201,6 @@ bool pt_reads_lists(const pt_trainer *t, const pt_node *node) {
     return t->sparse && node->input_count == 1 && node->input[0] == 0;
 }
 
-bool pt_relay_overlaps(const pt_trainer *t) {
-    const pt_graph *graph = t->graph;
-    for (size_t i = 1; i < graph->node_count; i++)
-        for (size_t k = 0; k < graph->nodes[i].input_count; k++)
-            if (graph->nodes[i].param_count > 0 && graph->nodes[i].input[k] != 0 &&
-                pt_reads_lists(t, &graph->nodes[graph->nodes[i].input[k]]))
-                return false;
-    return true;
-}
-
 static void wait_for_stage(pt_seat *seat, size_t block, unsigned stage) {
     const uint64_t time = pt_profile_start(seat->tape.profile);
     seat->waited += pt_progress_wait(&seat->region->trainer->relay[block], stage,
