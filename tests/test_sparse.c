@@ -288,10 +288,14 @@ static void check_forward_of(const sparse_case *s) {
 }
 
 static void check_forward(const sparse_case *s) {
+    static bool turn;
     sparse_case with_relu = *s;
     with_relu.relu = true;
-    check_forward_of(s);
-    check_forward_of(&with_relu);
+    turn = !turn;
+    if (turn || !pt_test_quick()) /* in a hurry by turns */
+        check_forward_of(s);
+    if (!turn || !pt_test_quick())
+        check_forward_of(&with_relu);
 }
 
 static void check_gradient(const sparse_case *s) {
