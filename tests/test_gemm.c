@@ -261,10 +261,10 @@ static void check_case_as_is(const gemm_case *g) {
 
 /* Forward and backward products also with what they may do to finished elements; in a hurry by turns. */
 static void check_case(const gemm_case *g) {
-    static bool turn;
+    static unsigned count;
     gemm_case finished = *g;
     finished.finish = g->form != PT_GEMM_TN;
-    turn = !turn;
+    const bool turn = __builtin_parity(count++); /* in no step with the forms */
     if (turn || !finished.finish || !pt_test_quick())
         check_case_as_is(g);
     if (finished.finish && (!turn || !pt_test_quick()))
