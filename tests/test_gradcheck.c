@@ -70,6 +70,20 @@ static void short_sgemm_nt(size_t m, size_t n, size_t k, const float *a, size_t 
     right->sgemm_nt(m, n, k - 1, a, lda, b, ldb, gate, c, ldc, scratch); /* forgets the last unit */
 }
 
+static void deaf_sparse_nn(size_t m, size_t n, size_t k, size_t begin, size_t end,
+                           const pt_sparse_row *a, const float *value, const float *b, size_t ldb,
+                           const float *bias, bool relu, float *c, size_t ldc,
+                           const pt_sparse_row *ahead, void *scratch) {
+    (void)relu;
+    right->sparse_nn(m, n, k, begin, end, a, value, b, ldb, bias, false, c, ldc, ahead, scratch);
+}
+
+static void open_sgemm_nt(size_t m, size_t n, size_t k, const float *a, size_t lda, const float *b,
+                          size_t ldb, const float *gate, float *c, size_t ldc, void *scratch) {
+    (void)gate;
+    right->sgemm_nt(m, n, k, a, lda, b, ldb, NULL, c, ldc, scratch);
+}
+
 static void wrong_sgemm_tn(size_t m, size_t n, const pt_shards *shards, const float *a, size_t lda,
                            const float *b, size_t ldb, const float *rate, float *c, size_t ldc,
                            void *scratch) {
@@ -155,6 +169,8 @@ static void not_a_number(size_t n, const float *y, const float *dy, float *dx) {
 #define HIDDEN(TYPE) "[layer.a]\ntype = affine\nunits = 8\n[layer.b]\ntype = " TYPE "\n"
 
 static const char LAYERS_RELU[] = HIDDEN("relu");
+/* No product applies the backward of this one. */
+static const char LAYERS_LONE_RELU[] = HIDDEN("relu") "[layer.i]\ntype = identity\n";
 static const char LAYERS_SIGMOID[] = HIDDEN("sigmoid");
 static const char LAYERS_TANH[] = HIDDEN("tanh");
 static const char LAYERS_GELU[] = HIDDEN("gelu");
@@ -219,9 +235,9 @@ static void check_found(const char *layers, const char *loss, const pt_kernels *
 
 static void break_each(void) {
     /* What lies before the broken step is wrong, and only that. */
-    BREAK(relu_backward, wrong_relu_backward, LAYERS_RELU, ENTROPY, "a.weight a.bias ");
-    BREAK(relu_backward, relu_without_mask, LAYERS_RELU, ENTROPY, "a.weight a.bias ");
-    BREAK(relu_backward, not_a_number, LAYERS_RELU, ENTROPY, "a.weight a.bias ");
+    BREAK(relu_backward, wrong_relu_backward, LAYERS_LONE_RELU, ENTROPY, "a.weight a.bias ");
+    BREAK(relu_backward, relu_without_mask, LAYERS_LONE_RELU, ENTROPY, "a.weight a.bias ");
+    BREAK(relu_backward, not_a_number, LAYERS_LONE_RELU, ENTROPY, "a.weight a.bias ");
     BREAK(sigmoid_backward, wrong_sigmoid_backward, LAYERS_SIGMOID, ENTROPY, "a.weight a.bias ");
     BREAK(tanh_backward, wrong_tanh_backward, LAYERS_TANH, ENTROPY, "a.weight a.bias ");
     BREAK(tanh_backward, tanh_of_sigmoid, LAYERS_TANH, ENTROPY, "a.weight a.bias ");
@@ -234,6 +250,8 @@ static void break_each(void) {
     BREAK(softmax_backward, softmax_without_sum, LAYERS_SOFTMAX, ENTROPY, "a.weight a.bias ");
     BREAK(sgemm_nt, wrong_sgemm_nt, LAYERS_RELU, ENTROPY, "a.weight a.bias ");
     BREAK(sgemm_nt, short_sgemm_nt, LAYERS_RELU, ENTROPY, "a.weight a.bias ");
+    BREAK(sgemm_nt, open_sgemm_nt, LAYERS_RELU, ENTROPY, "a.weight a.bias ");
+    BREAK(sparse_nn, deaf_sparse_nn, LAYERS_RELU, ENTROPY, NULL);
     /* The images are sparse: the first layer's weights have kernels of their own. */
     BREAK(sgemm_tn, wrong_sgemm_tn, LAYERS_RELU, ENTROPY, "out.weight ");
     BREAK(sgemm_tn, sgemm_tn_of_one_shard_less, LAYERS_RELU, ENTROPY, "out.weight ");

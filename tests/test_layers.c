@@ -271,6 +271,26 @@ TEST(layers, activations_lie_in_place_and_fold_where_they_may) {
     }
 }
 
+/* So that a relay may form them while gradients of the step before read the others. */
+TEST(layers, values_of_what_reads_the_data_have_two_buffers) {
+    const pt_text text =
+        config_text("[layer.a]\ntype = affine\nunits = 18\n[layer.b]\ntype = relu\n",
+                    "softmax_cross_entropy", false);
+    pt_toy toy = pt_toy_make(pt_toy_config(text.s, NULL));
+    pt_tape tape;
+    pt_error err = {0};
+    REQUIRE_OK(pt_tape_init(&tape, toy.trainer->graph, ROWS, PT_TAPE_OVERLAPPING, &err), err);
+    float *const first[] = {tape.value[1], tape.other_value[1]}, *const out = tape.value[3];
+    CHECK_INT(toy.trainer->graph->node_count, 4);
+    CHECK((size_t)(first[1] - first[0]) >= ROWS * toy.trainer->graph->nodes[1].ld);
+    for (size_t step = 0; step < 3; step++, pt_tape_turn(&tape)) {
+        CHECK(tape.value[1] == first[step % 2] && tape.value[2] == first[step % 2]);
+        CHECK(tape.value[3] == out && tape.other_value[3] == out);
+    }
+    pt_tape_destroy(&tape);
+    pt_toy_free(&toy);
+}
+
 TEST(layers, every_loss_has_a_right_gradient_on_every_isa) {
     static const char layers[] = "[layer.a]\ntype = affine\nunits = 18\ninit = normal(0.5)\n"
                                  "[layer.b]\ntype = tanh\n";

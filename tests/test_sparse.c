@@ -245,10 +245,11 @@ static void check_result(const sparse_case *s, const pt_kernels *kernels, const 
     const bool intact = around_intact(RESULT) && between_intact(RESULT, rows, s->n, ldc) &&
                         around_intact(SCRATCH) && around_intact(B) && around_intact(BIAS);
     CHECK_MSG(same && intact,
-              "%s %s m %zu n %zu k %zu, %zu%% set, padding %zu, misaligned %zu, columns %zu-%zu, "
+              "%s %s%s m %zu n %zu k %zu, %zu%% set, padding %zu, misaligned %zu, columns %zu-%zu, "
               "%zu shards: %s",
-              kernels->isa, product, s->m, s->n, s->k, s->percent, s->padding, s->misalignment,
-              s->begin, s->end, s->shards, same ? "wrote outside" : "other bits");
+              kernels->isa, product, s->relu ? " relu" : "", s->m, s->n, s->k, s->percent,
+              s->padding, s->misalignment, s->begin, s->end, s->shards,
+              same ? "wrote outside" : "other bits");
 }
 
 /* Full of NaNs, so that what is read before it is written shows. */
@@ -279,8 +280,6 @@ static void check_forward_of(const sparse_case *s) {
                                c, o.ldc, bias ? o.a : NULL, /* prefetching must not show */
                                scratch);
             at = end;
-            if (at == s->k)
-                break;
         }
         check_result(s, kernels, "forward", s->m, expected, c, o.ldc);
     }

@@ -25,8 +25,8 @@ static size_t place_buffers(pt_tape *tape, const pt_graph *graph, pt_tape_use us
             use == PT_TAPE_OVERLAPPING && node->input_count == 1 && node->input[0] == 0;
         const bool has_gradient = use != PT_TAPE_INFERENCE && node->needs_gradient;
         const size_t floats = shares ? 0 : tape->rows * node->ld;
-        float *const buffer = tape->block + used;
         if (tape->block) {
+            float *const buffer = tape->block + used;
             tape->value[i] = shares ? tape->value[node->input[0]] : buffer;
             if (tape->other_value)
                 tape->other_value[i] =

@@ -2,8 +2,8 @@
  *
  * Every node has value[rows x ld] and, for training, gradient[rows x ld] of the loss to that value. An
  * activation behind an affine layer may have both in the memory of its input, which it overwrites: half
- * of the memory is half of the traffic. A ReLU there is no walk of its own: the products beside it apply
- * it to what they write.
+ * of the memory is half of the traffic. A ReLU beside an affine layer has no walk of its own: the
+ * product applies it to what it writes.
  * Rows are padded to whole cache lines, so workers that own different rows never share one. The
  * walks touch only the rows they are given: workers may walk disjoint rows of one tape at the same
  * time.
@@ -60,7 +60,7 @@ typedef struct pt_tile {
     size_t row_begin, row_end, col_begin, col_end;
 } pt_tile;
 
-/* One node's values, where the tile lies, from its inputs' values. */
+/* One node's values, where the tile lies, from its inputs' values; nothing if a neighbour forms them. */
 void pt_graph_forward_node(const pt_graph *graph, const pt_kernels *kernels, const float *params,
                            const pt_tape *tape, size_t index, const pt_tile *tile, void *scratch);
 /* The same of a node that reads the data as lists, adding only inputs [in_begin, in_end): see
@@ -68,7 +68,7 @@ void pt_graph_forward_node(const pt_graph *graph, const pt_kernels *kernels, con
 void pt_graph_forward_inputs(const pt_graph *graph, const pt_kernels *kernels, const float *params,
                              const pt_tape *tape, size_t index, const pt_tile *tile,
                              size_t in_begin, size_t in_end, void *scratch);
-/* The gradients to one node's inputs, where the tile lies, from its own gradient. */
+/* The gradients to one node's inputs, where the tile lies, from its own gradient: likewise. */
 void pt_graph_backward_node(const pt_graph *graph, const pt_kernels *kernels, const float *params,
                             const pt_tape *tape, size_t index, const pt_tile *tile, void *scratch);
 /* How many columns the gradients to a node's inputs have; 0: no input wants one. */

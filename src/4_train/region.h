@@ -44,7 +44,7 @@ void pt_seat_share(const pt_seat *seat, size_t n, size_t granule, size_t *begin,
 void pt_seat_wait_for_all(pt_seat *seat);
 
 /* Forward, loss and backward of one iteration, as the region's schedule shares them out. Behind the
- * next barrier row_loss and all gradients to values are there. */
+ * next barrier row_loss and all gradients to values are there that parameters' gradients read. */
 void pt_walk(pt_seat *seat, const pt_batch *batch, uint64_t step);
 /* The same for rows [begin, end) on one thread. */
 void pt_walk_rows(pt_trainer *trainer, const pt_batch *batch, const pt_tape *tape, size_t begin,

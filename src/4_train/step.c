@@ -13,6 +13,7 @@
 #include "0_base/clock.h"
 #include "4_train/region.h"
 
+#include <assert.h>
 #include <math.h>
 
 void pt_tape_read_batch(pt_tape *tape, const pt_batch *batch) {
@@ -117,7 +118,8 @@ static void train(void *context, size_t worker, size_t workers) {
     pt_seat seat;
     take_seat(&seat, r, worker, workers);
     for (uint64_t step = r->first; step < r->last; step++) {
-        pt_tape_turn(&seat.tape);
+        if (r->overlap)
+            pt_tape_turn(&seat.tape);
         pt_walk(&seat, fetch(&seat, step), step);
         if (r->schedule == PT_SCHEDULE_PER_THREAD)
             pt_gradient_of_own_shards(&seat);
@@ -151,6 +153,7 @@ static void train(void *context, size_t worker, size_t workers) {
 }
 
 void pt_train_region(pt_trainer *trainer, uint64_t last, pt_loader *loader) {
+    assert(trainer->tape.folds); /* see pt_trainer_keep_apart */
     const pt_candidate *candidate = &trainer->tuner.candidate[trainer->tuner.current];
     const size_t threads = candidate->threads, most = threads * PT_RELAY_BLOCKS;
     pt_region r = {.trainer = trainer,
@@ -163,7 +166,7 @@ void pt_train_region(pt_trainer *trainer, uint64_t last, pt_loader *loader) {
         r.deadline = pt_now() + limit;
     if (r.schedule == PT_SCHEDULE_RELAY && (!trainer->sparse || threads == 1))
         r.schedule = PT_SCHEDULE_SLICES;
-    r.overlap = r.schedule == PT_SCHEDULE_RELAY && !loader;
+    r.overlap = r.schedule == PT_SCHEDULE_RELAY && !loader && trainer->tape.other_value;
     r.blocks = trainer->batch.rows < most ? trainer->batch.rows : most;
     for (size_t b = 0; b < r.blocks; b++)
         trainer->relay[b] = (pt_progress){0};

@@ -123,7 +123,7 @@ void pt_trainer_keep(pt_trainer *trainer);
 void pt_trainer_restore_kept(pt_trainer *trainer);
 
 /* From now on every node has values and gradients of its own, none in the memory of its input: for who
- * wants to look at them after pt_trainer_gradients. */
+ * wants to look at them after pt_trainer_gradients. Such a trainer must not train. */
 pt_status pt_trainer_keep_apart(pt_trainer *trainer, pt_error *err);
 /* Mean gradients of the mini-batch of iteration `step`, by the same walks as training, into a
  * zeroed block of graph->block_size floats; returns the loss. The parameters stay as they are. */

@@ -8,7 +8,7 @@
  *                        in every step, whose caches hold these rows, unless another is free earlier
  *
  * In the last two, weights of the first layer stay with one worker, from forward to update, and only
- * activations cross cores; in `columns` those of other layers stay with one from backward to update.
+ * activations cross cores; in `columns` those of other wide layers stay with one from backward to update.
  * A chain of fused multiply-adds over the inputs goes on where the worker before has left it, so the
  * bits are those of one worker.
  */

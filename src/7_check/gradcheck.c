@@ -179,12 +179,16 @@ static pt_status check(const pt_config *config, const pt_dataset *dataset,
         return status;
     if (kernels)
         t->kernels = kernels;
-    status = pt_trainer_keep_apart(t, err);
     float *gradient = pt_calloc_aligned(t->graph->block_size, sizeof *gradient);
-    if (!gradient && status == PT_OK)
+    float *again = pt_calloc_aligned(t->graph->block_size, sizeof *again);
+    if (!gradient || !again)
         status = pt_fail_memory(err, "a gradient", t->graph->block_size * sizeof *gradient);
-    if (status == PT_OK)
+    if (status == PT_OK) {
         pt_trainer_gradients(t, 0, gradient);
+        status = pt_trainer_keep_apart(t, err);
+    }
+    if (status == PT_OK) /* for the norms of every node's values */
+        pt_trainer_gradients(t, 0, again);
     if (status == PT_OK && !*expected) { /* once: it does not depend on the kernels */
         *expected = pt_calloc(t->graph->param_total, sizeof **expected);
         status = *expected
@@ -209,6 +213,7 @@ static pt_status check(const pt_config *config, const pt_dataset *dataset,
     }
     pt_free(n);
     pt_free(gradient);
+    pt_free(again);
     pt_trainer_free(t);
     return status;
 }

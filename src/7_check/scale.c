@@ -275,7 +275,7 @@ static void describe_network(scaling *s, const pt_graph *graph) {
     m->most_columns = cols / PT_COLUMNS_EACH;
     m->relay_blocks = PT_RELAY_BLOCKS;
     m->terms[PT_SCHEDULE_PER_THREAD].barriers = m->terms[PT_SCHEDULE_SLICES].barriers = 2;
-    m->terms[PT_SCHEDULE_RELAY].barriers = 2;
+    m->terms[PT_SCHEDULE_RELAY].barriers = 1;
     /* Those of the walk, as many as with two threads, and before and after the update. */
     m->terms[PT_SCHEDULE_COLUMNS].barriers = (double)(2 + pt_columns_barriers(graph, 2));
 }
