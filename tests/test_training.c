@@ -234,7 +234,14 @@ TEST(training, every_layer_is_the_same_on_every_setting) {
     check_same_everywhere(config, 4, "every layer, wide");
 }
 
-enum { WIDE_STEPS = 2 }; /* of layers that three workers share out by columns */
+enum { WIDE_STEPS = 3 };
+
+/* Layers of which some are wide enough for three workers to share out their columns. */
+static void check_wide(const char *layers, const char *what) {
+    pt_config *config = pt_toy_config(pt_toy_images_text(layers).s, "train.batch_size=21",
+                                      "optimizer.learning_rate=0.02", NULL);
+    check_same_everywhere(config, WIDE_STEPS, what);
+}
 
 /* Activations in place, and columns that go from node to node without a barrier. */
 TEST(training, a_wide_chain_is_the_same_on_every_setting) {
@@ -242,24 +249,20 @@ TEST(training, a_wide_chain_is_the_same_on_every_setting) {
         "[layer.fc]\ntype = affine\nunits = 390\ninit = he\n[layer.r]\ntype = relu\n"
         "[layer.fc2]\ntype = affine\nunits = 400\ninit = xavier\n[layer.t]\ntype = tanh\n"
         "[layer.i]\ntype = identity\n[layer.g]\ntype = gelu\n[layer.s]\ntype = sigmoid\n";
-    pt_config *config = pt_toy_config(pt_toy_images_text(layers).s, "train.batch_size=21",
-                                      "optimizer.learning_rate=0.02", NULL);
-    check_same_everywhere(config, WIDE_STEPS, "a wide chain");
+    check_wide(layers, "a wide chain");
     /* Weights by rows beside biases by columns, through a slice. */
     static const char wide[] = "[layer.fc]\ntype = affine\nunits = 390\ninit = he\n"
                                "[layer.r]\ntype = relu\n"
                                "[layer.fc2]\ntype = affine\nunits = 390\ninit = xavier\n";
-    config = pt_toy_config(pt_toy_images_text(wide).s, "train.batch_size=21", "optimizer.type=adam",
-                           "optimizer.learning_rate=0.01", NULL);
+    pt_config *config = pt_toy_config(pt_toy_images_text(wide).s, "train.batch_size=21",
+                                      "optimizer.type=adam", "optimizer.learning_rate=0.01", NULL);
     check_same_everywhere(config, WIDE_STEPS, "a wide chain, adam");
     /* What goes back alone adds to what another node has left. */
     static const char forked[] =
         "[layer.a]\ntype = affine\nunits = 390\ninit = he\n[layer.r]\ntype = relu\ninput = a\n"
         "[layer.t]\ntype = tanh\ninput = r\n[layer.s]\ntype = sigmoid\ninput = a\n"
         "[layer.sum]\ntype = add\ninput = t, s\n";
-    config = pt_toy_config(pt_toy_images_text(forked).s, "train.batch_size=21",
-                           "optimizer.learning_rate=0.02", NULL);
-    check_same_everywhere(config, WIDE_STEPS, "a wide fork");
+    check_wide(forked, "a wide fork");
 }
 
 /* Narrow layers go by rows, back too if their gradient has come so; wide ones between them by columns. */
@@ -270,18 +273,14 @@ TEST(training, narrow_between_wide_is_the_same_on_every_setting) {
         "[layer.q]\ntype = relu\n[layer.w]\ntype = affine\nunits = 400\ninit = he\n"
         "[layer.t]\ntype = tanh\n[layer.m]\ntype = affine\nunits = 18\ninit = xavier\n"
         "[layer.g]\ntype = gelu\n";
-    pt_config *config = pt_toy_config(pt_toy_images_text(mixed).s, "train.batch_size=21",
-                                      "optimizer.learning_rate=0.02", NULL);
-    check_same_everywhere(config, WIDE_STEPS, "narrow between wide");
+    check_wide(mixed, "narrow between wide");
     /* Two narrow ones that read the same wide one add their gradients: not by rows. */
     static const char forked[] =
         "[layer.fc]\ntype = affine\nunits = 390\ninit = he\n[layer.r]\ntype = relu\n"
         "[layer.n]\ntype = affine\nunits = 20\ninit = he\n"
         "[layer.m]\ntype = affine\nunits = 20\ninit = he\ninput = r\n"
         "[layer.sum]\ntype = add\ninput = n, m\n";
-    config = pt_toy_config(pt_toy_images_text(forked).s, "train.batch_size=21",
-                           "optimizer.learning_rate=0.02", NULL);
-    check_same_everywhere(config, WIDE_STEPS, "narrow fork");
+    check_wide(forked, "narrow fork");
 }
 
 /* A relay forms these values of the next step while gradients still read those of this one: of layers

@@ -129,9 +129,9 @@ struct pt_layer_ops {
     bool splits_columns;
     bool takes_sparse; /* input 0 may come as sparse_in */
     bool is_relu;
-    bool
-        takes_relu; /* applies it before and after itself: relu and gate of its calls. It has one input
-                      * and says forgets_output. */
+    /* Applies a ReLU before and after itself: relu and gate of its calls. Has one input and says
+     * forgets_output. */
+    bool takes_relu;
     /* May lie in the memory of its one input, if that says forgets_output: forward may have out ==
      * in[0], and backward then d_in[0] == d_out too. */
     bool in_place;

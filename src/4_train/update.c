@@ -56,8 +56,9 @@ static double row_work(const pt_trainer *t, const pt_param *param) {
 /* Parameters whose parts the walk has given to workers: by columns, by rows or by inputs.
  *
  * Columns: of a layer without backward, such as one that reads lists, and of biases. Other weights go by
- * those of their rows that backward had as columns of its result, if not all by rows: to update half of every row, what
- * prefetches along rows would take the other half from the worker that writes it. */
+ * those of their rows that backward had as columns of its result, or would have but for being narrow: to
+ * update half of every row, what prefetches along rows would take the other half from the worker that
+ * writes it. */
 static bool has_columns(const pt_seat *seat, const pt_param *param) {
     const pt_graph *graph = seat->region->trainer->graph;
     const pt_node *node = &graph->nodes[param->node];
