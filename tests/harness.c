@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -103,9 +104,13 @@ bool pt_run_test(const char *suite, const char *name, void (*check)(void)) {
     return g_failures == 0;
 }
 
+static bool is_set_to_one(const char *variable) {
+    const char *value = getenv(variable);
+    return value && strcmp(value, "1") == 0;
+}
+
 bool pt_test_quick(void) {
-    const char *quick = getenv("PT_TEST_QUICK");
-    return quick && strcmp(quick, "1") == 0;
+    return is_set_to_one("PT_TEST_QUICK");
 }
 
 const char *pt_temp_folder(void) {
@@ -268,11 +273,19 @@ void pt_register_test(const char *suite, const char *name, void (*check)(void)) 
     g_tests[g_test_count++].check = check;
 }
 
+static double seconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
 /* Usage: driver [SUITE|SUITE.NAME]... ; runs all without arguments. Environment PT_TEST_PART=K/N:
- * only every N-th test, from the K-th (of 0 .. N-1) on, so that N processes share them. */
+ * only every N-th test, from the K-th (of 0 .. N-1) on, so that N processes share them;
+ * PT_TEST_TIMES=1: says how long each took. */
 int main(int argc, char **argv) {
     long passed = 0, failed = 0;
     unsigned part = 0, parts = 1;
+    const bool times = is_set_to_one("PT_TEST_TIMES");
     const char *share = getenv("PT_TEST_PART");
     if (share && (sscanf(share, "%u/%u", &part, &parts) != 2 || part >= parts)) {
         fprintf(stderr, "PT_TEST_PART is '%s', not like 0/2\n", share);
@@ -286,7 +299,10 @@ int main(int argc, char **argv) {
             wanted = wanted || !strcmp(argv[a], full) || !strcmp(argv[a], g_tests[t].suite);
         if (!wanted)
             continue;
+        const double began = seconds();
         bool ok = pt_run_test(g_tests[t].suite, g_tests[t].name, g_tests[t].check);
+        if (times)
+            fprintf(stderr, "%7.2f s %s\n", seconds() - began, full);
         if (!ok)
             fprintf(stderr, "FAILED %s\n", full);
         passed += ok;

@@ -4,6 +4,7 @@
  * precision and the shard tree against its recursive definition.
  */
 #include "harness.h"
+#include "reference.h"
 
 #include "0_base/philox.h"
 #include "simd/kernels.h"
@@ -190,6 +191,18 @@ static void run(const pt_kernels *kernels, const gemm_case *g, const matrix *a, 
     }
 }
 
+/* The same with as much scratch as the kernels ask for; whether they kept to it. */
+static bool run_with_scratch(const pt_kernels *kernels, const gemm_case *g, const matrix *a,
+                             const matrix *b, const float *bias, const matrix *gate,
+                             const matrix *c) {
+    const size_t bytes = kernels->sgemm_scratch(g->form, g->m, g->n, g->k);
+    matrix scratch = matrix_new(1, bytes / sizeof(float), bytes / sizeof(float), 0);
+    run(kernels, g, a, b, bias, gate, c, scratch.data);
+    const bool kept = bytes % sizeof(float) == 0 && guards_intact(&scratch);
+    matrix_free(&scratch);
+    return kept;
+}
+
 static const char *const form_names[] = {"nn", "nt", "tn"};
 
 /* Runs the case on the reference and on every variant, and compares. */
@@ -216,8 +229,9 @@ static void check_case_as_is(const gemm_case *g) {
     }
     gemm_case plain = *g;
     plain.descend = false;
-    run(pt_kernels_get(PT_ISA_SCALAR), &plain, &a, &b, g->bias ? bias.data : NULL, &gate, &expected,
-        NULL);
+    const pt_isa reference = reference_isa(g->m * g->n * g->k);
+    run_with_scratch(pt_kernels_get(reference), &plain, &a, &b, g->bias ? bias.data : NULL, &gate,
+                     &expected);
     CHECK(guards_intact(&expected));
     matrix before = matrix_new(g->m, g->n, stride_of(g, g->n), 0);
     if (g->descend) {
@@ -229,18 +243,16 @@ static void check_case_as_is(const gemm_case *g) {
             }
     }
 
-    for (int isa = g->descend ? PT_ISA_SCALAR : PT_ISA_AVX2; isa < PT_ISA_COUNT; isa++) {
+    for (int isa = g->descend ? (int)reference : PT_ISA_AVX2; isa < PT_ISA_COUNT; isa++) {
         const pt_kernels *kernels = pt_kernels_get((pt_isa)isa);
         if (!kernels)
             continue;
         matrix c = matrix_new(g->m, g->n, stride_of(g, g->n), g->misalignment);
         for (size_t i = 0; i < g->m && g->descend; i++)
             memcpy(c.data + i * c.stride, before.data + i * before.stride, g->n * sizeof *c.data);
-        size_t bytes = kernels->sgemm_scratch(g->form, g->m, g->n, g->k);
-        matrix scratch = matrix_new(1, bytes / sizeof(float), bytes / sizeof(float), 0);
-        run(kernels, g, &a, &b, g->bias ? bias.data : NULL, &gate, &c, scratch.data);
-        CHECK_MSG(bytes % sizeof(float) == 0 && same_bits(&c, &expected) && guards_intact(&c) &&
-                      guards_intact(&scratch),
+        const bool kept_to_scratch =
+            run_with_scratch(kernels, g, &a, &b, g->bias ? bias.data : NULL, &gate, &c);
+        CHECK_MSG(same_bits(&c, &expected) && guards_intact(&c) && kept_to_scratch,
                   "%s %s %zu x %zu x %zu padding %zu misalignment %zu zeros %zu bias %d finish "
                   "%d shards %zu: %s",
                   kernels->isa, form_names[g->form], g->m, g->n, g->k, g->padding, g->misalignment,
@@ -249,7 +261,6 @@ static void check_case_as_is(const gemm_case *g) {
                   : !guards_intact(&c)      ? "wrote outside of C"
                                             : "wrote outside of the scratch");
         matrix_free(&c);
-        matrix_free(&scratch);
     }
     matrix_free(&a);
     matrix_free(&b);

@@ -4,6 +4,7 @@
  * outside. The lists of rows against a plain loop.
  */
 #include "harness.h"
+#include "reference.h"
 
 #include "0_base/philox.h"
 #include "simd/kernels_internal.h"
@@ -258,16 +259,23 @@ static void *new_scratch(const pt_kernels *kernels, const sparse_case *s) {
     return memset(place(SCRATCH, bytes, 0), 0xff, bytes);
 }
 
+static void *new_dense_scratch(const pt_kernels *kernels, pt_gemm_form form, size_t m, size_t n,
+                               size_t k) {
+    return place(SCRATCH, (kernels->sgemm_scratch(form, m, n, k) + 63) / 64 * 64, 0);
+}
+
 static void check_forward_of(const sparse_case *s) {
     operands o;
     new_operands(s, s->k, &o);
     const float *bias = s->bias ? o.bias : NULL;
     const size_t floats = s->m ? (s->m - 1) * o.ldc + s->n : 0;
     float *expected = place(EXPECTED, floats * sizeof(float), 0);
-    pt_kernels_get(PT_ISA_SCALAR)
-        ->sgemm_nn(s->m, s->n, s->k, o.dense, o.ld_dense, o.b, o.ldb, bias, s->relu, expected,
-                   o.ldc, NULL);
-    for (int isa = PT_ISA_SCALAR; isa <= PT_ISA_COUNT; isa++) {
+    const pt_isa reference = reference_isa(s->m * s->n * s->k);
+    const pt_kernels *dense = pt_kernels_get(reference);
+    void *dense_scratch = new_dense_scratch(dense, PT_GEMM_NN, s->m, s->n, s->k);
+    dense->sgemm_nn(s->m, s->n, s->k, o.dense, o.ld_dense, o.b, o.ldb, bias, s->relu, expected,
+                    o.ldc, dense_scratch);
+    for (int isa = (int)reference; isa <= PT_ISA_COUNT; isa++) {
         const pt_kernels *kernels = variant(isa);
         if (!kernels)
             continue;
@@ -307,9 +315,11 @@ static void check_gradient(const sparse_case *s) {
     const size_t rows = s->end - s->begin;
     const size_t floats = rows ? (rows - 1) * o.ldc + s->n : 0;
     float *expected = place(EXPECTED, floats * sizeof(float), 0);
-    pt_kernels_get(PT_ISA_SCALAR)
-        ->sgemm_tn(rows, s->n, &plan.shards, o.dense + s->begin, o.ld_dense, o.b, o.ldb, NULL,
-                   expected, o.ldc, NULL);
+    const pt_isa reference = reference_isa(s->m * s->n * rows);
+    const pt_kernels *dense = pt_kernels_get(reference);
+    void *dense_scratch = new_dense_scratch(dense, PT_GEMM_TN, rows, s->n, s->m);
+    dense->sgemm_tn(rows, s->n, &plan.shards, o.dense + s->begin, o.ld_dense, o.b, o.ldb, NULL,
+                    expected, o.ldc, dense_scratch);
     const float rate = -0.37f;
     float *before = calloc(floats + 1, sizeof *before);
     REQUIRE(before != NULL);
@@ -318,7 +328,7 @@ static void check_gradient(const sparse_case *s) {
             before[i * o.ldc + j] = random_float();
             expected[i * o.ldc + j] = fmaf(rate, expected[i * o.ldc + j], before[i * o.ldc + j]);
         }
-    for (int isa = PT_ISA_SCALAR; isa <= PT_ISA_COUNT; isa++) {
+    for (int isa = (int)reference; isa <= PT_ISA_COUNT; isa++) {
         const pt_kernels *kernels = variant(isa);
         if (!kernels)
             continue;
