@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -173,6 +174,18 @@ TEST(checkpoint, a_damaged_one_is_named_and_the_one_before_used) {
     CHECK_CONTAINS(t.last, "is of step 1, which its name is not");
     REQUIRE_OK(pt_checkpoint_newest(pt_temp_folder(), NULL, NULL, &file, &err), err);
     CHECK(!file);
+}
+
+/* It may be whole: to pass it over would be to lose it. */
+TEST(checkpoint, one_that_cannot_be_read_is_no_damaged_one) {
+    told t = {0};
+    pt_error err = {0};
+    save(3, 9);
+    REQUIRE(mkdir(path_of(4), 0777) == 0); /* reading it fails, for root as well */
+    pt_checkpoint_file *file = NULL;
+    CHECK(pt_checkpoint_newest(pt_temp_folder(), note, &t, &file, &err) == PT_ERR_IO && !file);
+    CHECK_CONTAINS(err.message, "checkpoint-0000000004.safetensors: ");
+    CHECK_INT(t.count, 0);
 }
 
 TEST(checkpoint, what_lacks_something_is_refused) {

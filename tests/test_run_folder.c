@@ -87,6 +87,10 @@ TEST(run_folder, every_failure_is_told) {
     CHECK_CONTAINS(err.message, "file: cannot make the folder");
 
     folder = pt_path_in(folder, "run");
+    pt_io_fail_at(1, ENOSPC, true);
+    CHECK(open_with(folder, NULL, &err) == PT_ERR_IO);
+    pt_io_fail_at(0, 0, false);
+    CHECK_CONTAINS(err.message, "run: cannot make the folder: fsync: No space left on device");
     for (long n = 1; n <= 5; n++) {
         pt_io_fail_at(n, ENOSPC, true);
         CHECK(open_with(folder, NULL, &err) == PT_ERR_IO);

@@ -18,7 +18,8 @@ typedef struct pt_config pt_config;
 
 /* Reads and checks an INI file. Errors (PT_ERR_CONFIG, PT_ERR_IO, PT_ERR_MEMORY) name file and line
  * and, for an unknown name, the nearest known one. `overrides` are `count` texts "section.key=value"
- * applied after the file, as of the command line's --set; a layer's key is "layer.NAME.key". */
+ * applied after the file, as of the command line's --set; a layer's key is "layer.NAME.key". On failure
+ * *config is NULL. */
 pt_status pt_config_load(const char *path, const char *const *overrides, size_t count,
                          pt_config **config, pt_error *err);
 

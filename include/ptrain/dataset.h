@@ -18,7 +18,9 @@ extern "C" {
 typedef struct pt_dataset pt_dataset;
 
 /* Loads what the [data] section names. Errors: PT_ERR_IO (a missing or unreadable file), PT_ERR_DATA
- * (`file: offset or line: what is wrong`), PT_ERR_CONFIG, PT_ERR_MEMORY. */
+ * (`file: offset or line: what is wrong`), PT_ERR_CONFIG, PT_ERR_MEMORY; *dataset is then NULL. IDX files
+ * that are not compressed stay mapped: replaced (by rename) they may be, but who changes them in place
+ * changes the training, and who cuts them short ends the process by SIGBUS. */
 pt_status pt_dataset_load(const pt_config *config, pt_dataset **dataset, pt_error *err);
 void pt_dataset_free(pt_dataset *dataset);
 

@@ -28,7 +28,8 @@ typedef struct pt_trainer pt_trainer;
 enum { PT_SHA256_TEXT_SIZE = 65 }; /* 64 hexadecimal digits and a NUL */
 
 /* Builds the graph and draws the initial parameters. Errors: PT_ERR_CONFIG, PT_ERR_MEMORY, and
- * PT_ERR_USAGE where this machine cannot run the instruction set that the config asks for. */
+ * PT_ERR_USAGE where this machine cannot run the instruction set that the config asks for; *trainer is
+ * then NULL. */
 pt_status pt_trainer_create(const pt_config *config, const pt_dataset *dataset,
                             pt_trainer **trainer, pt_error *err);
 void pt_trainer_free(pt_trainer *trainer);
@@ -46,7 +47,8 @@ pt_status pt_trainer_run(pt_trainer *trainer, uint64_t iterations, pt_error *err
 uint64_t pt_trainer_iteration(const pt_trainer *trainer);
 /* Losses of the mini-batches of the last pt_trainer_run, in order; valid until the next run. */
 const double *pt_trainer_losses(const pt_trainer *trainer, size_t *count);
-/* Makes pt_trainer_run return after the iteration under way. Async-signal-safe. */
+/* Makes pt_trainer_run return after the iteration under way; asked for outside of a run, or in its last
+ * iteration, the next one, before it trains. Async-signal-safe. */
 void pt_trainer_request_stop(pt_trainer *trainer);
 
 typedef enum pt_split_name { PT_SPLIT_TRAIN, PT_SPLIT_TEST } pt_split_name;
@@ -57,7 +59,7 @@ pt_status pt_trainer_evaluate(pt_trainer *trainer, pt_split_name split, double *
                               pt_error *err);
 
 /* Outputs [rows x pt_trainer_outputs] of the network for features [rows x pt_dataset_columns] (as
- * numbers, after normalisation), both contiguous. */
+ * numbers, after normalisation), both contiguous. PT_ERR_MEMORY. */
 pt_status pt_trainer_predict(pt_trainer *trainer, const float *features, size_t rows,
                              float *outputs, pt_error *err);
 size_t pt_trainer_outputs(const pt_trainer *trainer);
@@ -68,11 +70,12 @@ size_t pt_trainer_threads(const pt_trainer *trainer);
 const char *pt_trainer_isa(const pt_trainer *trainer);
 
 /* Writes the parameters as a safetensors file, atomically; `sha256` (NULL allowed) receives the
- * file's checksum. */
+ * file's checksum. PT_ERR_IO, PT_ERR_MEMORY: a file that was there before is untouched. */
 pt_status pt_trainer_save(const pt_trainer *trainer, const char *path,
                           char sha256[PT_SHA256_TEXT_SIZE], pt_error *err);
-/* Replaces the parameters by those of a file written by pt_trainer_save for the same graph. On
- * failure nothing has changed. */
+/* Replaces the parameters by those of a file written by pt_trainer_save for the same graph; the iteration
+ * and the optimizer's state stay. On failure (PT_ERR_IO; PT_ERR_DATA: damaged, or of another graph;
+ * PT_ERR_MEMORY) nothing has changed. */
 pt_status pt_trainer_load(pt_trainer *trainer, const char *path, pt_error *err);
 
 #ifdef __cplusplus

@@ -61,8 +61,10 @@ static void find_cgroup(const char *controller, char *cgroup, size_t size) {
     snprintf(cgroup, size, "/");
     while (file && fgets(line, sizeof line, file)) {
         char *list = strchr(line, ':'), *path = list ? strchr(list + 1, ':') : NULL;
-        bool found = path && path == list + 1 && length == 0;
-        for (char *at = list + 1; path && at < path && length > 0; at += strcspn(at, ",:") + 1)
+        if (!path)
+            continue;
+        bool found = path == list + 1 && length == 0;
+        for (char *at = list + 1; at < path && length > 0; at += strcspn(at, ",:") + 1)
             found = found || (strncmp(at, controller, length) == 0 && strchr(",:", at[length]));
         if (found)
             snprintf(cgroup, size, "%.*s", (int)strcspn(path + 1, "\n"), path + 1);

@@ -242,6 +242,19 @@ const char *pt_nearest(const char *name, const char *(*next)(const void *context
     return nearest ? nearest : longer;
 }
 
+const char *pt_suggest(const char *name, const char *(*next)(const void *, size_t),
+                       const void *context, char *buffer, size_t size) {
+    const char *nearest = pt_nearest(name, next, context), *candidate;
+    if (nearest) {
+        snprintf(buffer, size, "did you mean '%s'?", nearest);
+        return buffer;
+    }
+    size_t used = (size_t)snprintf(buffer, size, "known are");
+    for (size_t i = 0; (candidate = next(context, i)) && used < size; i++)
+        used += (size_t)snprintf(buffer + used, size - used, "%s %s", i ? "," : "", candidate);
+    return buffer;
+}
+
 typedef struct array {
     const char *const *strings;
     size_t count;
@@ -258,8 +271,9 @@ const char *pt_nearest_of(const char *name, const char *const *candidates, size_
 
 /* ---- UTF-8 ---- */
 
-/* Bytes of the well-formed sequence at `s` (Unicode standard, table 3-7), 0 when there is none. */
-static size_t utf8_length(const unsigned char *s, size_t size) {
+/* Unicode standard, table 3-7: only the second byte's range depends on the first. */
+size_t pt_utf8_length(const char *bytes, size_t size) {
+    const unsigned char *s = (const unsigned char *)bytes;
     unsigned char low = 0x80, high = 0xBF;
     size_t length;
     if (s[0] < 0x80)
@@ -291,7 +305,7 @@ static size_t utf8_length(const unsigned char *s, size_t size) {
 bool pt_is_text(const char *bytes, size_t size, size_t *at) {
     const unsigned char *s = (const unsigned char *)bytes;
     for (size_t i = 0; i < size;) {
-        size_t length = utf8_length(s + i, size - i);
+        size_t length = pt_utf8_length(bytes + i, size - i);
         if (length == 0 || (s[i] < 0x20 && s[i] != '\t') || s[i] == 0x7F) {
             *at = i;
             return false;

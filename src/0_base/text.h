@@ -29,9 +29,16 @@ const char *pt_print_float(float value, char buffer[32]);
  * `next(context, i)` gives the i-th candidate, NULL at the end. */
 const char *pt_nearest(const char *name, const char *(*next)(const void *context, size_t i),
                        const void *context);
-/* The same over an array of strings. */
+/* "did you mean 'x'?", or "known are a, b, c" where none is near, as much of it as fits. Returns
+ * `buffer`. */
+const char *pt_suggest(const char *name, const char *(*next)(const void *context, size_t i),
+                       const void *context, char *buffer, size_t size);
+/* pt_nearest over an array of strings. */
 const char *pt_nearest_of(const char *name, const char *const *candidates, size_t count);
 
+/* Bytes of the UTF-8 sequence that `bytes`, of which there is one at least, begin with; 0: none is well
+ * formed (RFC 3629: no overlong forms, no surrogates, at most U+10FFFF). */
+size_t pt_utf8_length(const char *bytes, size_t size);
 /* Whether all bytes are UTF-8 text without control characters other than tab; otherwise *at is the
  * offset of the first byte that is not. */
 bool pt_is_text(const char *bytes, size_t size, size_t *at);

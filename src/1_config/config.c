@@ -268,13 +268,13 @@ pt_status pt_unknown_section(const char *name, pt_place place, pt_error *err) {
                    name, known);
 }
 
-static const char *next_layer(const void *context, size_t i) {
+const char *pt_config_layer_name(const void *context, size_t i) {
     const pt_config *config = context;
     return i < config->layer_count ? config->layers[i].name : NULL;
 }
 
 static pt_status unknown_layer(const pt_config *config, const char *name, pt_error *err) {
-    const char *near = pt_nearest(name, next_layer, config);
+    const char *near = pt_nearest(name, pt_config_layer_name, config);
     if (near)
         return pt_fail(err, PT_ERR_CONFIG, "--set: there is no layer '%.60s'; did you mean %s?",
                        name, near);

@@ -61,6 +61,7 @@ enum {
     PT_NAME_MAX = 40, /* bytes of a layer's name */
     PT_MAX_LAYERS = 4096,
     PT_MAX_CLASSES = 1000000,
+    PT_MAX_THREADS = 1024,
     PT_CONFIG_LINE_MAX = 199,     /* bytes of a line without its end: inih splits longer ones */
     PT_CONFIG_FILE_MAX = 1 << 20, /* bytes of a file */
 };

@@ -219,6 +219,7 @@ static pt_status name_folder(pt_config *c, pt_error *err) {
 static pt_status make(const char *text, size_t size, const char *name, const char *const *overrides,
                       size_t count, pt_config **config, pt_error *err) {
     pt_config *c = NULL;
+    *config = NULL;
     pt_status status = pt_config_new(name, &c, err);
     if (!status)
         status = pt_config_read_text(c, text, size, err);
@@ -260,6 +261,7 @@ static pt_status read_all(int file, const char *path, char *text, size_t *size, 
 
 pt_status pt_config_load(const char *path, const char *const *overrides, size_t count,
                          pt_config **config, pt_error *err) {
+    *config = NULL;
     int file = open(path, O_RDONLY | O_CLOEXEC);
     if (file < 0)
         return pt_fail(err, PT_ERR_IO, "%s: cannot be opened: %s", path, strerror(errno));

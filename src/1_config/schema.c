@@ -1,5 +1,6 @@
 /* schema.c: THE table of every section and key. A new key is one entry here and one field in
- * config.h; reading, overriding, writing, the reference and the comparison of runs follow.
+ * config.h (of a layer, also a bit and a key_place there); reading, overriding, writing, the reference and
+ * the comparison of runs follow.
  */
 #include "1_config/schema.h"
 
@@ -140,7 +141,7 @@ const pt_key pt_keys[] = {
      .help = "The layer whose output the loss takes; empty: the last one."},
 
     {KEY(train, iterations), U64(1, TRILLION), .unit = "iterations", .initial = "10000",
-     .length = true,
+     .changes_length = true,
      .help = "How many mini-batches to train on. A run that goes on (--resume) may be given "
              "more."},
     {KEY(train, batch_size), SIZE(1, 1048576), .unit = "rows", .initial = "100",
@@ -176,8 +177,8 @@ const pt_key pt_keys[] = {
     {KEY(optimizer, epsilon), REAL(1e-30, 1), .initial = "1e-8",
      .help = "adam: keeps the division away from zero."},
 
-    {KEY(parallel, threads), NO_NUMBERS, SIZE(1, 1024), .choices = automatic, .choice_count = 1,
-     .unit = "threads", .initial = "auto",
+    {KEY(parallel, threads), NO_NUMBERS, SIZE(1, PT_MAX_THREADS), .choices = automatic,
+     .choice_count = 1, .unit = "threads", .initial = "auto",
      .help = "How many cores compute; auto: as many as help. Never changes the numbers."},
     {KEY(parallel, shards), SIZE(1, PT_MAX_SHARDS), .unit = "shards", .initial = "4",
      .help = "Into how many parts a mini-batch is cut; their gradients are summed in a fixed tree. "
@@ -227,6 +228,12 @@ const pt_key *pt_key_find(const char *section, const char *name) {
         if (strcmp(pt_keys[i].section, section) == 0 && strcmp(pt_keys[i].name, name) == 0)
             return &pt_keys[i];
     return NULL;
+}
+
+pt_place pt_key_place(const pt_key *key, const pt_layer_config *layer) {
+    pt_place place;
+    memcpy(&place, (const char *)layer + key->place, sizeof place);
+    return place;
 }
 
 bool pt_key_is_of_layer(const pt_key *key) {

@@ -40,7 +40,7 @@ typedef struct pt_key {
                             the key as a comment */
     bool needed;         /* a layer must have it; it has no default */
     bool same_numbers;   /* another value gives the same numbers, to the bit */
-    bool length;         /* another value gives more of them, or fewer */
+    bool changes_length; /* another value gives more of them, or fewer */
     size_t place;        /* layer keys: offset of the pt_place in pt_layer_config */
     unsigned bit;        /* layer keys: PT_LAYER_KEY_*, or 0 for type and input */
     const char *help;    /* what it means, in whole sentences */
@@ -62,6 +62,8 @@ extern const pt_section pt_sections[PT_SECTION_COUNT];
 /* NULL when there is none. */
 const pt_key *pt_key_find(const char *section, const char *name);
 bool pt_key_is_of_layer(const pt_key *key);
+/* Where a layer's key was written; no file: nowhere. */
+pt_place pt_key_place(const pt_key *key, const pt_layer_config *layer);
 /* A layer's name: [A-Za-z_][A-Za-z0-9_.-]*, at most PT_NAME_MAX bytes. */
 bool pt_is_layer_name(const char *name);
 
@@ -79,6 +81,8 @@ const char *pt_key_expects(const pt_key *key, char *buffer, size_t size);
 pt_status pt_config_new(const char *path, pt_config **config, pt_error *err);
 pt_status pt_config_add_layer(pt_config *config, const char *name, pt_place place, pt_error *err);
 pt_layer_config *pt_config_find_layer(const pt_config *config, const char *name);
+/* The i-th layer's name, NULL at the end, of a pt_config: for pt_nearest and pt_suggest. */
+const char *pt_config_layer_name(const void *config, size_t i);
 
 /* Sets one key from a file or an override: finds it in the section (for a layer's section `layer`
  * is the layer), reads the value and notes the place. Errors start with the place. */

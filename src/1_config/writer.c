@@ -42,7 +42,7 @@ static void write_section(const pt_config *config, const char *section, bool num
     bool started = false;
     for (size_t i = 0; i < pt_key_count; i++) {
         if (strcmp(pt_keys[i].section, section) != 0 ||
-            (numbers && (pt_keys[i].same_numbers || pt_keys[i].length)))
+            (numbers && (pt_keys[i].same_numbers || pt_keys[i].changes_length)))
             continue;
         if (!started)
             start_section(section, NULL, out);

@@ -134,7 +134,7 @@ void pt_batch_take(pt_batch *batch, const pt_dataset *dataset, uint64_t step, si
         fetch_target(batch, i, &dataset->train, drawn[i]);
 }
 
-const pt_sparse_row *pt_batch_drawn(const pt_batch *batch, uint64_t step) {
+const pt_sparse_row *pt_batch_found(const pt_batch *batch, uint64_t step) {
     return batch->sparse + step % PT_BATCH_SLOTS * batch->rows;
 }
 

@@ -46,7 +46,7 @@ void pt_batch_draw(pt_batch *batch, const pt_dataset *dataset, const pt_sampler 
 void pt_batch_find(pt_batch *batch, uint64_t step, size_t begin, size_t end);
 void pt_batch_take(pt_batch *batch, const pt_dataset *dataset, uint64_t step, size_t begin,
                    size_t end);
-const pt_sparse_row *pt_batch_drawn(const pt_batch *batch, uint64_t step); /* all its rows */
+const pt_sparse_row *pt_batch_found(const pt_batch *batch, uint64_t step); /* all its rows */
 
 /* Fills x from `sparse`, for who wants numbers (checks do, training does not). */
 void pt_batch_make_dense(pt_batch *batch);

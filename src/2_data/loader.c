@@ -3,11 +3,11 @@
 
 #include "0_base/fail.h"
 #include "0_base/memory.h"
+#include "0_base/thread.h"
 
 #include <immintrin.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <time.h>
@@ -68,12 +68,7 @@ pt_status pt_loader_start(pt_loader **loader, const pt_dataset *dataset, const p
         status =
             pt_batch_init(&made->batch[i], dataset, sampler->batch_size, ld, one_hot, lists, err);
     if (status == PT_OK) {
-        /* Signals belong to the thread that trains. */
-        sigset_t all, old;
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &old);
-        int failed = pthread_create(&made->thread, NULL, load, made);
-        pthread_sigmask(SIG_SETMASK, &old, NULL);
+        const int failed = pt_thread_start(&made->thread, load, made);
         if (failed)
             status =
                 pt_fail(err, PT_ERR_MEMORY, "cannot start the loader thread: %s", strerror(failed));

@@ -3,15 +3,13 @@
  * Of MNIST's pixels 81% are zero, and adding zero times a weight changes nothing, so the first
  * layer reads lists and skips them (kernels sparse_nn and sparse_tn; the same bits as the dense
  * product). Lists are made in two passes, count and list, each on any ranges of rows by any
- * threads; ranges begin at multiples of PT_SPARSE_BLOCK.
+ * threads.
  */
 #ifndef PT_DATA_SPARSE_H
 #define PT_DATA_SPARSE_H
 
 #include "2_data/dataset.h"
 #include "simd/kernels.h"
-
-enum { PT_SPARSE_BLOCK = 1024 /* rows */ };
 
 /* Where a row's record lies, and how many bytes of the row are not zero. */
 typedef struct pt_sparse_place {

@@ -2,6 +2,7 @@
 #include "0_base/fail.h"
 #include "0_base/memory.h"
 #include "0_base/text.h"
+#include "1_config/schema.h"
 #include "3_graph/graph.h"
 
 #include <string.h>
@@ -31,35 +32,6 @@ static const char *nth_loss_type(const void *context, size_t i) {
     return pt_loss_list[i] ? pt_loss_list[i]->type : NULL;
 }
 
-static const char *nth_layer_name(const void *context, size_t i) {
-    const pt_config *config = context;
-    return i < config->layer_count ? config->layers[i].name : NULL;
-}
-
-/* "did you mean 'x'?" or "known: a, b, c" into `buffer`. */
-static const char *suggest(const char *name, const char *(*next)(const void *, size_t),
-                           const void *context, char *buffer, size_t size) {
-    const char *nearest = pt_nearest(name, next, context), *candidate;
-    if (nearest) {
-        snprintf(buffer, size, "did you mean '%s'?", nearest);
-        return buffer;
-    }
-    size_t used = (size_t)snprintf(buffer, size, "known are");
-    for (size_t i = 0; (candidate = next(context, i)) && used < size; i++)
-        used += (size_t)snprintf(buffer + used, size - used, "%s %s", i ? "," : "", candidate);
-    return buffer;
-}
-
-static size_t find_layer(const pt_config *config, const char *name) {
-    for (size_t i = 0; i < config->layer_count; i++)
-        if (strcmp(config->layers[i].name, name) == 0)
-            return i;
-    return SIZE_MAX;
-}
-
-/* The keys by bit, for messages. */
-static const char *const key_names[] = {"units", "init", "bias_init", "bias", "value"};
-
 static pt_status check_type_and_keys(const builder *b, const pt_layer_config *layer) {
     char problem[400], hint[300];
     if (!layer->type || !*layer->type)
@@ -67,18 +39,18 @@ static pt_status check_type_and_keys(const builder *b, const pt_layer_config *la
     const pt_layer_ops *ops = pt_layer_find(layer->type);
     if (!ops) {
         snprintf(problem, sizeof problem, "unknown type '%s'; %s", layer->type,
-                 suggest(layer->type, nth_layer_type, NULL, hint, sizeof hint));
+                 pt_suggest(layer->type, nth_layer_type, NULL, hint, sizeof hint));
         return fail_at(b, layer->type_place, layer, problem);
     }
-    for (unsigned bit = 0; bit < sizeof key_names / sizeof *key_names; bit++) {
-        if ((layer->keys_set & 1u << bit) && !(ops->keys & 1u << bit)) {
+    for (const pt_key *key = pt_keys; key < pt_keys + pt_key_count; key++) {
+        if ((layer->keys_set & key->bit) && !(ops->keys & key->bit)) {
             snprintf(problem, sizeof problem, "a layer of type %s takes no '%s'; remove the key",
-                     ops->type, key_names[bit]);
-            return fail_at(b, layer->key_place[bit], layer, problem);
+                     ops->type, key->name);
+            return fail_at(b, pt_key_place(key, layer), layer, problem);
         }
-        if (!(layer->keys_set & 1u << bit) && (ops->required_keys & 1u << bit)) {
+        if (!(layer->keys_set & key->bit) && (ops->required_keys & key->bit)) {
             snprintf(problem, sizeof problem, "a layer of type %s wants '%s = ...'", ops->type,
-                     key_names[bit]);
+                     key->name);
             return fail_at(b, layer->place, layer, problem);
         }
     }
@@ -119,13 +91,13 @@ static pt_status resolve_inputs(const builder *b, size_t i, size_t input[PT_MAX_
             input[k] = INPUT_IS_DATA;
             continue;
         }
-        size_t found = find_layer(b->config, name);
-        if (found == SIZE_MAX) {
+        const pt_layer_config *found = pt_config_find_layer(b->config, name);
+        if (!found) {
             snprintf(problem, sizeof problem, "input '%s' is not a layer; %s", name,
-                     suggest(name, nth_layer_name, b->config, hint, sizeof hint));
+                     pt_suggest(name, pt_config_layer_name, b->config, hint, sizeof hint));
             return fail_at(b, layer->input_place, layer, problem);
         }
-        input[k] = found + 1;
+        input[k] = (size_t)(found - b->config->layers) + 1;
     }
     for (size_t k = 0; k < *count; k++)
         if (input[k] == INPUT_IS_DATA && b->dataset->columns == 0)
@@ -257,17 +229,17 @@ static pt_status choose_loss(const builder *b) {
     if (!graph->loss)
         return pt_fail(b->err, PT_ERR_CONFIG, "%sunknown loss type '%s'; %s",
                        pt_place_text(type_place, place, sizeof place), config->loss.type,
-                       suggest(config->loss.type, nth_loss_type, NULL, hint, sizeof hint));
-    size_t layer = config->layer_count - 1;
+                       pt_suggest(config->loss.type, nth_loss_type, NULL, hint, sizeof hint));
+    const pt_layer_config *layer = &config->layers[config->layer_count - 1];
     if (*config->loss.input) {
-        layer = find_layer(config, config->loss.input);
-        if (layer == SIZE_MAX)
-            return pt_fail(b->err, PT_ERR_CONFIG, "%sloss input '%s' is not a layer; %s",
-                           pt_place_text(config->loss.input_place, place, sizeof place),
-                           config->loss.input,
-                           suggest(config->loss.input, nth_layer_name, config, hint, sizeof hint));
+        layer = pt_config_find_layer(config, config->loss.input);
+        if (!layer)
+            return pt_fail(
+                b->err, PT_ERR_CONFIG, "%sloss input '%s' is not a layer; %s",
+                pt_place_text(config->loss.input_place, place, sizeof place), config->loss.input,
+                pt_suggest(config->loss.input, pt_config_layer_name, config, hint, sizeof hint));
     }
-    graph->output_node = b->position[layer];
+    graph->output_node = b->position[layer - config->layers];
     pt_node *output = &graph->nodes[graph->output_node];
     output->consumers++;
 

@@ -1,4 +1,4 @@
-/* layer.h: what a layer is: one operations struct per type, one line in the list below.
+/* layer.h: what a layer is: one operations struct per type, one line in 1_config/layer_types.h.
  *
  * A layer sees rows and buffers, never threads. Its forward and backward work on any block of rows;
  * its parameter gradient works on any slice of a parameter's rows and any range of shards.

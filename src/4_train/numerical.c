@@ -20,8 +20,7 @@ typedef struct job {
     const pt_batch *batch;
     size_t rows;
     replica *replicas;
-    size_t workers; /* replicas made */
-    size_t most;    /* elements of a parameter, 0: all */
+    size_t most; /* elements of a parameter, 0: all */
     double *gradient;
 } job;
 
@@ -111,7 +110,7 @@ static bool make_replica(replica *r, const job *j, const float *params) {
 pt_status pt_numerical_gradient(const pt_graph *graph, const float *params, const pt_batch *batch,
                                 size_t rows, size_t workers, size_t most, double *gradient,
                                 double *loss, pt_error *err) {
-    job j = {graph, batch, rows, pt_calloc(workers, sizeof *j.replicas), workers, most, gradient};
+    job j = {graph, batch, rows, pt_calloc(workers, sizeof *j.replicas), most, gradient};
     bool ok = j.replicas != NULL;
     for (size_t w = 0; w < workers && ok; w++)
         ok = make_replica(&j.replicas[w], &j, params);

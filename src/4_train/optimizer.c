@@ -67,16 +67,10 @@ const pt_optimizer_ops *pt_optimizer_find(const pt_config *config, pt_error *err
     for (size_t i = 0; i < OPTIMIZER_COUNT; i++)
         if (strcmp(optimizers[i].type, config->optimizer.type) == 0)
             return &optimizers[i];
-    char place[512];
-    pt_string known = {0};
-    const char *nearest = pt_nearest(config->optimizer.type, nth_type, NULL);
-    if (nearest)
-        pt_string_add(&known, "did you mean '%s'?", nearest);
-    for (size_t i = 0; i < OPTIMIZER_COUNT && !nearest; i++)
-        pt_string_add(&known, "%s%s", i ? ", " : "known are ", optimizers[i].type);
+    char place[512], hint[128];
     pt_fail(err, PT_ERR_CONFIG, "%sunknown optimizer type '%s'; %s",
             pt_place_text(config->optimizer.type_place, place, sizeof place),
-            config->optimizer.type, known.text ? known.text : "");
-    pt_string_free(&known);
+            config->optimizer.type,
+            pt_suggest(config->optimizer.type, nth_type, NULL, hint, sizeof hint));
     return NULL;
 }

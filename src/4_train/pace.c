@@ -40,6 +40,8 @@ void pt_pace_note(pt_trainer *t, size_t workers) {
 }
 
 double pt_pace_before(const pt_trainer *t, size_t worker, size_t workers) {
+    if (workers != t->paced)
+        return (double)worker / (double)workers;
     double before = 0, all = 0;
     for (size_t w = 0; w < workers; w++) {
         before += w < worker ? t->workers[w].pace : 0;

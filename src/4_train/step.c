@@ -80,8 +80,8 @@ static void read_drawn_rows(pt_seat *seat, uint64_t step) {
     pt_batch_find(batch, step + 2, begin, end);
     pt_batch_take(batch, t->dataset, step, begin, end);
     pt_tape_read_batch(&seat->tape, batch);
-    seat->tape.sparse = pt_batch_drawn(batch, step);
-    seat->tape.ahead = first ? NULL : pt_batch_drawn(batch, step + 1);
+    seat->tape.sparse = pt_batch_found(batch, step);
+    seat->tape.ahead = first ? NULL : pt_batch_found(batch, step + 1);
 }
 
 /* The mini-batch of iteration `step`, of which at least this worker's rows are there. */

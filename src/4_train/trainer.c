@@ -158,8 +158,7 @@ static pt_status build(pt_trainer *t, pt_error *err) {
                                  config->train.batch_size);
     pt_shard_range_init(&t->shards, config->train.batch_size, config->parallel.shards, 0,
                         config->parallel.shards);
-    if ((status = pt_trainer_make_lists(t, err)) != PT_OK)
-        return status;
+    pt_trainer_make_lists(t);
     pt_tuner_init(&t->tuner, config, t->threads, schedules_worth_trying(t));
     /* A loader wins where a core is left over, and where fetching is work: lists are only drawn, and
      * a small mini-batch is fetched sooner than handed over. */

@@ -92,8 +92,9 @@ void pt_pace_note(pt_trainer *trainer, size_t workers);
  * workers: all of it. */
 double pt_pace_before(const pt_trainer *trainer, size_t worker, size_t workers);
 
-/* Lists the nonzero features of both splits, where that pays; part of pt_trainer_create. */
-pt_status pt_trainer_make_lists(pt_trainer *trainer, pt_error *err);
+/* Lists the nonzero features of both splits, where that pays and there is memory for it: without lists
+ * the same numbers take longer. Part of pt_trainer_create. */
+void pt_trainer_make_lists(pt_trainer *trainer);
 
 /* The threads and the schedule that the tuner has settled on. */
 const pt_candidate *pt_trainer_choice(const pt_trainer *trainer);

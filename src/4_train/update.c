@@ -53,40 +53,38 @@ static double row_work(const pt_trainer *t, const pt_param *param) {
     return (double)param->ld * (sparse ? sparse_share : 1);
 }
 
-/* Parameters whose parts the walk has given to workers: by columns, by rows or by inputs.
+static double work_of(const pt_trainer *t, const pt_param *param) {
+    return row_work(t, param) * (double)param->rows;
+}
+
+/* A worker's part of a parameter that the walk has given it, by columns, rows or inputs; false: the
+ * schedule gives none.
  *
  * Columns: of a layer without backward, such as one that reads lists, and of biases. Other weights go by
  * those of their rows that backward had as columns of its result, or would have but for being narrow: to
  * update half of every row, what prefetches along rows would take the other half from the worker that
  * writes it. */
-static bool has_columns(const pt_seat *seat, const pt_param *param) {
-    const pt_graph *graph = seat->region->trainer->graph;
-    const pt_node *node = &graph->nodes[param->node];
-    size_t begin, end;
-    return seat->region->schedule == PT_SCHEDULE_COLUMNS && param->cols == node->cols &&
-           (param->rows == 1 || pt_graph_backward_cols(graph, param->node) == 0) &&
-           pt_own_columns(seat, node, node->cols, &begin, &end);
-}
-
-static bool has_rows(const pt_seat *seat, const pt_param *param) {
-    const pt_graph *graph = seat->region->trainer->graph;
-    size_t begin, end;
-    return seat->region->schedule == PT_SCHEDULE_COLUMNS && param->rows > 1 &&
-           param->rows == pt_graph_backward_cols(graph, param->node) &&
-           pt_own_columns(seat, &graph->nodes[param->node], param->rows, &begin, &end);
-}
-
-static bool has_inputs(const pt_seat *seat, const pt_param *param) {
+static bool part_of_walk(const pt_seat *seat, const pt_param *param, pt_gradient_part *part) {
     const pt_trainer *t = seat->region->trainer;
-    return seat->region->schedule == PT_SCHEDULE_RELAY &&
-           pt_reads_lists(t, &t->graph->nodes[param->node]);
-}
-
-/* Work of a parameter that is cut by rows, anywhere. */
-static double shared_work(const pt_seat *seat, const pt_param *param) {
-    if (has_columns(seat, param) || has_rows(seat, param) || has_inputs(seat, param))
-        return 0;
-    return row_work(seat->region->trainer, param) * (double)param->rows;
+    const pt_node *node = &t->graph->nodes[param->node];
+    *part = (pt_gradient_part){.row_end = param->rows, .col_end = param->cols};
+    if (seat->region->schedule == PT_SCHEDULE_COLUMNS) {
+        const size_t backward_cols = pt_graph_backward_cols(t->graph, param->node);
+        if (param->cols == node->cols && (param->rows == 1 || backward_cols == 0))
+            return pt_own_columns(seat, node, node->cols, &part->col_begin, &part->col_end);
+        return param->rows > 1 && param->rows == backward_cols &&
+               pt_own_columns(seat, node, param->rows, &part->row_begin, &part->row_end);
+    }
+    if (seat->region->schedule == PT_SCHEDULE_RELAY && pt_reads_lists(t, node)) {
+        if (param->rows == t->graph->nodes[0].cols) {
+            part->row_begin = seat->in_begin;
+            part->row_end = seat->in_end;
+        } else if (seat->worker > 0) { /* a bias: where the first worker starts the chains */
+            part->row_end = 0;
+        }
+        return true;
+    }
+    return false;
 }
 
 /* A worker's share of all work that is cut by rows: from .. to, of `total`. */
@@ -103,9 +101,11 @@ static work_share shared_out(const pt_seat *seat) {
     double relayed = 0;
     for (size_t p = 0; p < t->graph->param_count; p++) {
         const pt_param *param = &t->graph->params[p];
-        share.total += shared_work(seat, param);
-        if (has_inputs(seat, param))
-            relayed += row_work(t, param) * (double)param->rows;
+        pt_gradient_part part;
+        if (!part_of_walk(seat, param, &part))
+            share.total += work_of(t, param);
+        else if (seat->region->schedule == PT_SCHEDULE_RELAY)
+            relayed += work_of(t, param);
     }
     if (share.total * (double)seat->workers < little * relayed) {
         share.from = seat->worker + 1 == seat->workers ? 0 : 1;
@@ -131,32 +131,12 @@ static size_t row_at(const pt_trainer *t, const pt_param *param, double before, 
     return rounded < param->rows ? rounded : param->rows;
 }
 
-/* A worker's part of a parameter; `before` as in row_at. */
-static pt_gradient_part own_part(const pt_seat *seat, const pt_param *param,
-                                 const work_share *share, double before) {
-    const pt_trainer *t = seat->region->trainer;
-    const pt_node *node = &t->graph->nodes[param->node];
-    pt_gradient_part part = {.row_end = param->rows, .col_end = param->cols};
-    if (has_columns(seat, param)) {
-        pt_own_columns(seat, node, node->cols, &part.col_begin, &part.col_end);
-        return part;
-    }
-    if (has_rows(seat, param)) {
-        pt_own_columns(seat, node, param->rows, &part.row_begin, &part.row_end);
-        return part;
-    }
-    if (has_inputs(seat, param)) {
-        if (param->rows == t->graph->nodes[0].cols) {
-            part.row_begin = seat->in_begin;
-            part.row_end = seat->in_end;
-        } else if (seat->worker > 0) { /* a bias: where the first worker starts the chains */
-            part.row_end = 0;
-        }
-        return part;
-    }
-    part.row_begin = row_at(t, param, before, share->total, share->from);
-    part.row_end = row_at(t, param, before, share->total, share->to);
-    return part;
+/* A worker's part of a parameter that is cut by rows, anywhere; `before` as in row_at. */
+static pt_gradient_part part_of_share(const pt_trainer *t, const pt_param *param,
+                                      const work_share *share, double before) {
+    return (pt_gradient_part){.row_begin = row_at(t, param, before, share->total, share->from),
+                              .row_end = row_at(t, param, before, share->total, share->to),
+                              .col_end = param->cols};
 }
 
 /* --- gradient and update of one's own part --- */
@@ -196,7 +176,11 @@ static void update_own_parts(pt_seat *seat, uint64_t step) {
     double before = 0;
     for (size_t p = 0; p < graph->param_count; p++) {
         const pt_param *param = &graph->params[p];
-        pt_gradient_part part = own_part(seat, param, &share, before);
+        pt_gradient_part part;
+        if (!part_of_walk(seat, param, &part)) {
+            part = part_of_share(t, param, &share, before);
+            before += work_of(t, param);
+        }
         part.shards = &t->shards.shards;
         if (part.row_begin == part.row_end || part.col_begin == part.col_end) {
             ; /* nothing of this one */
@@ -208,7 +192,6 @@ static void update_own_parts(pt_seat *seat, uint64_t step) {
         } else {
             update_in_pieces(seat, step, p, part, slice);
         }
-        before += shared_work(seat, param);
         slice += pt_slice_rows(param) * param->ld;
     }
 }

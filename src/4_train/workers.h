@@ -14,8 +14,9 @@
 #include <stdint.h>
 
 /* Calls work(context, worker, workers) on `workers` threads at once and returns when all are done.
- * Fewer threads than asked for (an operating system limit) is not an error: `workers` is then
- * smaller in every call. */
+ * Fewer threads than asked for (OMP_THREAD_LIMIT, OMP_DYNAMIC) are not an error: `workers` is then
+ * smaller in every call. A thread that the operating system refuses ends the process: OpenMP's runtimes
+ * know no other way. */
 void pt_workers_run(size_t workers, void (*work)(void *context, size_t worker, size_t workers),
                     void *context);
 

@@ -195,6 +195,20 @@ void pt_atomic_clean(const char *folder) {
     closedir(dir);
 }
 
+/* Makes a new folder last: what is saved in it does only if it does. */
+static pt_status sync_parent(const char *path, pt_error *err) {
+    char *parent = folder_of(path);
+    if (!parent)
+        return pt_fail_memory(err, path, strlen(path) + 1);
+    const int reason = pt_io_sync_folder(parent);
+    pt_free(parent);
+    /* A parent may be for entering only. */
+    return reason && reason != EACCES
+               ? pt_fail(err, PT_ERR_IO, "%s: cannot make the folder: fsync: %s", path,
+                         strerror(reason))
+               : PT_OK;
+}
+
 /* Makes one folder of the chain unless it is there. */
 static pt_status make_one(const char *path, pt_error *err) {
     int result;
@@ -202,7 +216,7 @@ static pt_status make_one(const char *path, pt_error *err) {
         result = mkdir(path, 0777);
     } while (result != 0 && errno == EINTR);
     if (result == 0)
-        return PT_OK;
+        return sync_parent(path, err);
     int reason = errno;
     struct stat info;
     if (stat(path, &info) == 0) {
@@ -232,6 +246,17 @@ pt_status pt_make_folder(const char *path, pt_error *err) {
     }
     pt_free(part);
     return status;
+}
+
+pt_status pt_make_temporary_folder(const char *purpose, char *folder, size_t size, pt_error *err) {
+    const char *base = getenv("TMPDIR");
+    const int length =
+        snprintf(folder, size, "%s/ptrain-%s-XXXXXX", base && *base ? base : "/tmp", purpose);
+    if (length < 0 || (size_t)length >= size)
+        return pt_fail(err, PT_ERR_IO, "%s: the name is too long for a temporary folder", base);
+    return mkdtemp(folder) ? PT_OK
+                           : pt_fail(err, PT_ERR_IO, "%s: cannot make a temporary folder: %s",
+                                     folder, strerror(errno));
 }
 
 pt_status pt_sha256_file(const char *path, char hex[65], pt_error *err) {

@@ -34,6 +34,8 @@ void pt_atomic_clean(const char *folder);
 
 /* Makes a folder and its parents (like mkdir -p); an error names the component at fault. */
 pt_status pt_make_folder(const char *path, pt_error *err);
+/* A folder with a new name for passing files, in TMPDIR or /tmp; `purpose` is in its name. */
+pt_status pt_make_temporary_folder(const char *purpose, char *folder, size_t size, pt_error *err);
 /* Lower-case hexadecimal SHA-256 of a file. */
 pt_status pt_sha256_file(const char *path, char hex[65], pt_error *err);
 

@@ -270,7 +270,8 @@ pt_status pt_checkpoint_newest(const char *folder,
     for (size_t i = 0; i < count && status == PT_OK && !*result; i++) {
         pt_error why;
         status = read_step(folder, steps[i], result, &why);
-        if (status == PT_ERR_MEMORY || status == PT_ERR_USAGE) {
+        if (status == PT_ERR_MEMORY || status == PT_ERR_USAGE || status == PT_ERR_IO) {
+            /* One that cannot be read now may be whole: it must not be passed over, and then removed. */
             status = pt_fail(err, status, "%s", why.message);
         } else if (status != PT_OK) {
             if (damaged)

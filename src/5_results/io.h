@@ -1,4 +1,5 @@
-/* io.h: every system call of this room that changes a file, so that tests can make the n-th fail.
+/* io.h: the system calls of this room that change a file, so that tests can make the n-th fail. (Not mkdir,
+ * nor what removes a killed process's leftovers.)
  *
  * All functions return 0 or an errno value, retry after EINTR, and are thread-safe.
  */

@@ -1,38 +1,12 @@
-/* json.c: UTF-8, JSON strings out, and the scanner for headers. */
+/* json.c: JSON strings and numbers out, and the scanner for headers. */
 #include "5_results/json.h"
 
 #include <math.h>
 #include <string.h>
 
-/* Length of the UTF-8 sequence at the start of `text`, 0 if it is none (table 3-7 of the Unicode
- * standard: only the second byte's range depends on the first). */
-static size_t utf8_sequence(const unsigned char *text, size_t size) {
-    unsigned char first = text[0], low = 0x80, high = 0xBF;
-    if (first < 0x80)
-        return 1;
-    if (first < 0xC2 || first > 0xF4)
-        return 0;
-    size_t length = first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
-    if (first == 0xE0)
-        low = 0xA0; /* shorter forms exist */
-    else if (first == 0xED)
-        high = 0x9F; /* surrogates */
-    else if (first == 0xF0)
-        low = 0x90; /* shorter forms exist */
-    else if (first == 0xF4)
-        high = 0x8F; /* above U+10FFFF */
-    if (size < length || text[1] < low || text[1] > high)
-        return 0;
-    for (size_t i = 2; i < length; i++)
-        if ((text[i] & 0xC0) != 0x80)
-            return 0;
-    return length;
-}
-
 bool pt_utf8_valid(const char *text, size_t size) {
-    const unsigned char *bytes = (const unsigned char *)text;
     for (size_t at = 0, length; at < size; at += length) {
-        length = utf8_sequence(bytes + at, size - at);
+        length = pt_utf8_length(text + at, size - at);
         if (length == 0)
             return false;
     }
@@ -61,6 +35,11 @@ void pt_json_quote(pt_string *out, const char *text) {
 void pt_json_number(pt_string *out, double value) {
     char text[32];
     pt_string_add(out, "%s", isfinite(value) ? pt_print_double(value, text) : "null");
+}
+
+void pt_json_member(pt_string *out, const char *name, double value) {
+    pt_string_add(out, ", \"%s\": ", name);
+    pt_json_number(out, value);
 }
 
 static bool fault(pt_json_scan *scan, const char *reason) {
@@ -186,7 +165,7 @@ bool pt_json_string(pt_json_scan *scan, char *out, size_t *length) {
             count = encode_utf8(code, piece);
         } else {
             from = scan->text + scan->at;
-            count = utf8_sequence((const unsigned char *)from, scan->size - scan->at);
+            count = pt_utf8_length(from, scan->size - scan->at);
             if (count == 0)
                 return fault(scan, "not UTF-8");
             scan->at += count;

@@ -22,6 +22,9 @@ void pt_json_quote(pt_string *out, const char *text);
 /* Adds a number by pt_print_double, or null for one that is not finite. */
 void pt_json_number(pt_string *out, double value);
 
+/* Adds a member of an object that has one already: `, "NAME": VALUE`. */
+void pt_json_member(pt_string *out, const char *name, double value);
+
 /* A scanner over JSON text. It never allocates, recurses or reads beyond `size`. A function that
  * returns false has set `reason` (static text) and left `at` on the fault. */
 typedef struct pt_json_scan {

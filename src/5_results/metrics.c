@@ -98,8 +98,8 @@ static pt_status damaged(const table *t, unsigned long line, const char *reason,
     return pt_fail(err, PT_ERR_DATA, "%s:%lu: %s", t->path, line, reason);
 }
 
-/* Copies the rows up to iteration `keep`. A killed run may have left later rows behind them, the
- * last one cut short: they are dropped. */
+/* Copies the rows up to iteration `keep`. What a killed run, or a power failure, has left behind them
+ * is dropped, whatever it is. */
 static pt_status copy_rows(table *t, uint64_t keep, FILE *from, FILE *to, pt_error *err) {
     const char *head = t->losses ? LOSSES_HEAD : METRICS_HEAD;
     char row[ROW_MAX + 2];
@@ -108,15 +108,11 @@ static pt_status copy_rows(table *t, uint64_t keep, FILE *from, FILE *to, pt_err
     if (!fgets(row, sizeof row, from) || strcmp(row, head) != 0)
         return damaged(t, line, "not the heading of this file", err);
     fputs(head, to);
-    while (fgets(row, sizeof row, from)) {
+    while (t->last < keep && fgets(row, sizeof row, from)) {
         line++;
         size_t length = strlen(row);
-        if (length == 0 || row[length - 1] != '\n' || !row_iteration(row, t->losses, &iteration)) {
-            /* Harmless at the very end, once all rows to be kept are there. */
-            if (getc(from) == EOF && length > 0 && row[length - 1] != '\n' && t->last >= keep)
-                break;
+        if (length == 0 || row[length - 1] != '\n' || !row_iteration(row, t->losses, &iteration))
             return damaged(t, line, "damaged row", err);
-        }
         if (iteration > keep)
             break;
         if (t->losses ? iteration != t->last + 1 : t->any && iteration <= t->last)

@@ -23,7 +23,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { PT_SAFETENSORS_MAX_RANK = 8 };
+enum {
+    PT_SAFETENSORS_MAX_RANK = 8,
+    PT_SAFETENSORS_PREFIX = 8,                     /* bytes before the header: its length */
+    PT_SAFETENSORS_MAX_HEADER = 100 * 1000 * 1000, /* bytes */
+    PT_CHECKSUM_DIGITS = 64
+};
 
 typedef struct pt_tensor {
     char *name;
@@ -71,7 +76,8 @@ pt_status pt_safetensors_read(const char *path, pt_safetensors **file, pt_error 
 pt_status pt_safetensors_parse(const void *bytes, size_t size, const char *name,
                                pt_safetensors **file, pt_error *err);
 void pt_safetensors_free(pt_safetensors *file);
-/* NULL when absent. */
+/* NULL when absent. `tensors` are those of a file that was read, which are sorted by their names. */
+const pt_tensor *pt_tensor_find(const pt_tensor *tensors, size_t count, const char *name);
 const pt_tensor *pt_safetensors_find(const pt_safetensors *file, const char *name);
 const char *pt_safetensors_metadata(const pt_safetensors *file, const char *key);
 

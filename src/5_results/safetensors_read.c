@@ -15,8 +15,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PREFIX = 8, MAX_HEADER = 100 * 1000 * 1000, CHECKSUM_DIGITS = 64 };
-
 /* One walk over the header. The first walk counts (file->tensors is NULL), the second fills. */
 typedef struct walk {
     pt_safetensors *file;
@@ -43,7 +41,7 @@ static pt_status refuse(const walk *w, size_t at, const char *format, ...) {
 
 /* What the scanner met, at its place in the file. */
 static pt_status refuse_here(const walk *w) {
-    return refuse(w, PREFIX + w->scan.at, "%s", w->scan.reason);
+    return refuse(w, PT_SAFETENSORS_PREFIX + w->scan.at, "%s", w->scan.reason);
 }
 
 /* A hostile name as something that fits on one line. */
@@ -89,7 +87,8 @@ static pt_status read_numbers(walk *w, size_t *numbers, size_t most, size_t *cou
     do {
         uint64_t value;
         if (*count == most)
-            return refuse(w, PREFIX + w->scan.at, "%s has more than %zu numbers", what, most);
+            return refuse(w, PT_SAFETENSORS_PREFIX + w->scan.at, "%s has more than %zu numbers",
+                          what, most);
         if (!pt_json_u64(&w->scan, &value))
             return refuse_here(w);
         numbers[(*count)++] = value;
@@ -122,13 +121,13 @@ static pt_status read_tensor(walk *w, char *name) {
     static const char *const keys[] = {"dtype", "shape", "data_offsets"};
     enum { DTYPE, SHAPE, OFFSETS, KEYS };
     pt_tensor tensor = {.name = name};
-    size_t offsets[2], count = 0, start = PREFIX + w->scan.at;
+    size_t offsets[2], count = 0, start = PT_SAFETENSORS_PREFIX + w->scan.at;
     unsigned seen = 0;
     if (!pt_json_expect(&w->scan, '{'))
         return refuse_here(w);
     do {
         char word[32];
-        size_t key = 0, at = PREFIX + w->scan.at;
+        size_t key = 0, at = PT_SAFETENSORS_PREFIX + w->scan.at;
         if (!short_string(w, word))
             return refuse_here(w);
         while (key < KEYS && strcmp(word, keys[key]) != 0)
@@ -140,7 +139,7 @@ static pt_status read_tensor(walk *w, char *name) {
         seen |= 1U << key;
         if (!pt_json_expect(&w->scan, ':'))
             return refuse_here(w);
-        at = PREFIX + w->scan.at;
+        at = PT_SAFETENSORS_PREFIX + w->scan.at;
         pt_status status = PT_OK;
         if (key == DTYPE) {
             if (!short_string(w, word))
@@ -174,7 +173,7 @@ static pt_status read_tensor(walk *w, char *name) {
 /* {"key":"value",...} of strings. */
 static pt_status read_metadata(walk *w) {
     if (w->has_metadata)
-        return refuse(w, PREFIX + w->scan.at, "duplicate key __metadata__");
+        return refuse(w, PT_SAFETENSORS_PREFIX + w->scan.at, "duplicate key __metadata__");
     w->has_metadata = true;
     if (!pt_json_expect(&w->scan, '{'))
         return refuse_here(w);
@@ -187,8 +186,8 @@ static pt_status read_metadata(walk *w) {
             !keep_string(w, &value, &length))
             return refuse_here(w);
         /* Written without escapes, the digits end one byte before the scanner. */
-        if (strcmp(key, "checksum") == 0 && length == CHECKSUM_DIGITS)
-            w->digits = PREFIX + w->scan.at - 1 - CHECKSUM_DIGITS;
+        if (strcmp(key, "checksum") == 0 && length == PT_CHECKSUM_DIGITS)
+            w->digits = PT_SAFETENSORS_PREFIX + w->scan.at - 1 - PT_CHECKSUM_DIGITS;
         if (w->file->metadata)
             w->file->metadata[w->metadata_count] = (pt_metadata){key, value};
         w->metadata_count++;
@@ -198,7 +197,7 @@ static pt_status read_metadata(walk *w) {
 
 static pt_status walk_header(walk *w) {
     if (w->scan.size == 0 || w->scan.text[0] != '{')
-        return refuse(w, PREFIX, "the header does not start with '{'");
+        return refuse(w, PT_SAFETENSORS_PREFIX, "the header does not start with '{'");
     w->scan.at = 1;
     if (!pt_json_take(&w->scan, '}')) {
         do {
@@ -269,13 +268,13 @@ static pt_status judge_whole(walk *w) {
         qsort(file->tensors, file->tensor_count, sizeof *file->tensors, by_name);
     for (size_t i = 1; i < file->tensor_count; i++)
         if (strcmp(file->tensors[i - 1].name, file->tensors[i].name) == 0)
-            return refuse(w, PREFIX, "two tensors are named %s",
+            return refuse(w, PT_SAFETENSORS_PREFIX, "two tensors are named %s",
                           printable(file->tensors[i].name, shown));
     if (file->metadata_count > 0)
         qsort(file->metadata, file->metadata_count, sizeof *file->metadata, by_key);
     for (size_t i = 1; i < file->metadata_count; i++)
         if (strcmp(file->metadata[i - 1].key, file->metadata[i].key) == 0)
-            return refuse(w, PREFIX, "duplicate metadata key %s",
+            return refuse(w, PT_SAFETENSORS_PREFIX, "duplicate metadata key %s",
                           printable(file->metadata[i].key, shown));
     return PT_OK;
 }
@@ -291,22 +290,22 @@ static pt_status verify(walk *w) {
     const char *checksum = pt_safetensors_metadata(file, "checksum");
     const char *writer = pt_safetensors_metadata(file, "writer");
     bool ours = writer && strcmp(writer, "ptrain") == 0;
-    if (checksum && strspn(checksum, "0123456789abcdef") == CHECKSUM_DIGITS &&
-        strlen(checksum) == CHECKSUM_DIGITS &&
-        memcmp(file->bytes + w->digits, checksum, CHECKSUM_DIGITS) == 0) {
-        char zeros[CHECKSUM_DIGITS], hex[65];
+    if (checksum && strspn(checksum, "0123456789abcdef") == PT_CHECKSUM_DIGITS &&
+        strlen(checksum) == PT_CHECKSUM_DIGITS &&
+        memcmp(file->bytes + w->digits, checksum, PT_CHECKSUM_DIGITS) == 0) {
+        char zeros[PT_CHECKSUM_DIGITS], hex[65];
         memset(zeros, '0', sizeof zeros);
         SHA256_Init(&hash);
         SHA256_Update(&hash, (const uint8_t *)file->bytes, w->digits);
         SHA256_Update(&hash, (const uint8_t *)zeros, sizeof zeros);
-        size_t rest = w->digits + CHECKSUM_DIGITS;
+        size_t rest = w->digits + PT_CHECKSUM_DIGITS;
         SHA256_Update(&hash, (const uint8_t *)file->bytes + rest, file->size - rest);
         SHA256_End(&hash, hex);
         if (strcmp(hex, checksum) != 0)
             return refuse(w, w->digits, "the checksum does not match: the file is damaged");
         file->has_checksum = true;
     } else if (ours) {
-        return refuse(w, w->digits ? w->digits : PREFIX,
+        return refuse(w, w->digits ? w->digits : PT_SAFETENSORS_PREFIX,
                       "the checksum is missing or unreadable: the file is damaged");
     }
     return PT_OK;
@@ -316,8 +315,8 @@ static pt_status verify(walk *w) {
 static pt_status parse(pt_safetensors *file, const char *name, size_t header_size, pt_error *err) {
     const walk start = {.file = file,
                         .name = name,
-                        .scan = {.text = file->bytes + PREFIX, .size = header_size},
-                        .data_size = file->size - PREFIX - header_size,
+                        .scan = {.text = file->bytes + PT_SAFETENSORS_PREFIX, .size = header_size},
+                        .data_size = file->size - PT_SAFETENSORS_PREFIX - header_size,
                         .err = err};
     walk w = start;
     pt_status status = walk_header(&w);
@@ -339,18 +338,18 @@ static pt_status parse(pt_safetensors *file, const char *name, size_t header_siz
 }
 
 /* Checks the length prefix of a file of `size` bytes. */
-static pt_status header_length(const unsigned char prefix[PREFIX], size_t size, const char *name,
-                               size_t *length, pt_error *err) {
+static pt_status header_length(const unsigned char prefix[PT_SAFETENSORS_PREFIX], size_t size,
+                               const char *name, size_t *length, pt_error *err) {
     uint64_t value = 0;
-    for (size_t i = PREFIX; i > 0; i--)
+    for (size_t i = PT_SAFETENSORS_PREFIX; i > 0; i--)
         value = value << 8 | prefix[i - 1];
-    if (value > size - PREFIX)
+    if (value > size - PT_SAFETENSORS_PREFIX)
         return pt_fail(err, PT_ERR_DATA,
                        "%s: byte 0: a header of %llu bytes in a file of %zu bytes", name,
                        (unsigned long long)value, size);
-    if (value > MAX_HEADER)
+    if (value > PT_SAFETENSORS_MAX_HEADER)
         return pt_fail(err, PT_ERR_DATA, "%s: byte 0: a header of %llu bytes, at most %d are read",
-                       name, (unsigned long long)value, MAX_HEADER);
+                       name, (unsigned long long)value, PT_SAFETENSORS_MAX_HEADER);
     *length = (size_t)value;
     return PT_OK;
 }
@@ -367,7 +366,8 @@ static pt_status make_file(size_t size, size_t header_size, const char *name,
     pt_safetensors *file = pt_calloc(1, sizeof *file);
     if (!file)
         return pt_fail_memory(err, name, sizeof *file);
-    size_t shift = (PT_ALIGNMENT - (PREFIX + header_size) % PT_ALIGNMENT) % PT_ALIGNMENT;
+    size_t shift =
+        (PT_ALIGNMENT - (PT_SAFETENSORS_PREFIX + header_size) % PT_ALIGNMENT) % PT_ALIGNMENT;
     file->size = size;
     file->block = pt_calloc_aligned(shift + size, 1);
     if (!file->block) {
@@ -392,7 +392,7 @@ static pt_status finish(pt_safetensors *file, const char *name, size_t header_si
 pt_status pt_safetensors_parse(const void *bytes, size_t size, const char *name,
                                pt_safetensors **result, pt_error *err) {
     *result = NULL;
-    if (size < PREFIX)
+    if (size < PT_SAFETENSORS_PREFIX)
         return too_short(name, size, err);
     size_t header_size = 0;
     pt_safetensors *file = NULL;
@@ -422,24 +422,24 @@ static int read_all(int fd, void *bytes, size_t size) {
 
 static pt_status read_open(int fd, const char *path, pt_safetensors **result, pt_error *err) {
     struct stat info;
-    unsigned char prefix[PREFIX];
+    unsigned char prefix[PT_SAFETENSORS_PREFIX];
     if (fstat(fd, &info) != 0)
         return pt_fail(err, PT_ERR_IO, "%s: cannot read: %s", path, strerror(errno));
     if (!S_ISREG(info.st_mode))
         return pt_fail(err, PT_ERR_IO, "%s: cannot read: not a regular file", path);
     size_t size = (size_t)info.st_size, header_size = 0;
-    if (size < PREFIX)
+    if (size < PT_SAFETENSORS_PREFIX)
         return too_short(path, size, err);
     pt_safetensors *file = NULL;
-    int reason = read_all(fd, prefix, PREFIX);
+    int reason = read_all(fd, prefix, PT_SAFETENSORS_PREFIX);
     if (reason == 0) {
         pt_status status = header_length(prefix, size, path, &header_size, err);
         if (status == PT_OK)
             status = make_file(size, header_size, path, &file, err);
         if (status != PT_OK)
             return status;
-        memcpy(file->bytes, prefix, PREFIX);
-        reason = read_all(fd, file->bytes + PREFIX, size - PREFIX);
+        memcpy(file->bytes, prefix, PT_SAFETENSORS_PREFIX);
+        reason = read_all(fd, file->bytes + PT_SAFETENSORS_PREFIX, size - PT_SAFETENSORS_PREFIX);
     }
     if (reason != 0) {
         pt_safetensors_free(file);
@@ -470,15 +470,19 @@ void pt_safetensors_free(pt_safetensors *file) {
     pt_free(file);
 }
 
-const pt_tensor *pt_safetensors_find(const pt_safetensors *file, const char *name) {
-    for (size_t low = 0, high = file->tensor_count; low < high;) {
+const pt_tensor *pt_tensor_find(const pt_tensor *tensors, size_t count, const char *name) {
+    for (size_t low = 0, high = count; low < high;) {
         size_t middle = low + (high - low) / 2;
-        int order = strcmp(name, file->tensors[middle].name);
+        int order = strcmp(name, tensors[middle].name);
         if (order == 0)
-            return &file->tensors[middle];
+            return &tensors[middle];
         *(order < 0 ? &high : &low) = order < 0 ? middle : middle + 1;
     }
     return NULL;
+}
+
+const pt_tensor *pt_safetensors_find(const pt_safetensors *file, const char *name) {
+    return pt_tensor_find(file->tensors, file->tensor_count, name);
 }
 
 const char *pt_safetensors_metadata(const pt_safetensors *file, const char *key) {

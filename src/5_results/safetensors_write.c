@@ -13,7 +13,7 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "float bytes are written as they lie");
 
-enum { PREFIX = 8, DATA_ALIGNMENT = 64, MAX_HEADER = 100 * 1000 * 1000, CHECKSUM_DIGITS = 64 };
+enum { DATA_ALIGNMENT = 64 };
 
 /* The entries we add; the digits are filled in once the rest of the file is known. */
 static const pt_metadata CHECKSUM = {"checksum", "0000000000000000000000000000000000000000"
@@ -59,10 +59,10 @@ static bool put_tensor(const sink *to, const pt_tensor *tensor) {
 /* The header's length prefix and text, then every tensor. */
 static bool put_all(const sink *to, const pt_string *header, const pt_tensor *const *order,
                     size_t count) {
-    unsigned char prefix[PREFIX];
-    for (size_t i = 0; i < PREFIX; i++)
+    unsigned char prefix[PT_SAFETENSORS_PREFIX];
+    for (size_t i = 0; i < PT_SAFETENSORS_PREFIX; i++)
         prefix[i] = (unsigned char)((uint64_t)header->length >> (8 * i));
-    bool ok = put(to, prefix, PREFIX) && put(to, header->text, header->length);
+    bool ok = put(to, prefix, PT_SAFETENSORS_PREFIX) && put(to, header->text, header->length);
     for (size_t i = 0; ok && i < count; i++)
         ok = put_tensor(to, order[i]);
     return ok;
@@ -192,13 +192,13 @@ static pt_status make_header(const char *path, const pt_tensor *const *order, si
         begin += elements * sizeof(float);
     }
     pt_string_add(header, "}");
-    size_t over = (PREFIX + header->length) % DATA_ALIGNMENT;
+    size_t over = (PT_SAFETENSORS_PREFIX + header->length) % DATA_ALIGNMENT;
     pt_string_add(header, "%*s", over ? (int)(DATA_ALIGNMENT - over) : 0, "");
     if (header->failed)
         return pt_fail_memory(err, path, header->length);
-    if (header->length > MAX_HEADER)
+    if (header->length > PT_SAFETENSORS_MAX_HEADER)
         return pt_fail(err, PT_ERR_USAGE, "%s: names and metadata exceed %d bytes", path,
-                       MAX_HEADER);
+                       PT_SAFETENSORS_MAX_HEADER);
     return PT_OK;
 }
 
@@ -212,11 +212,11 @@ static pt_status write_file(const char *path, pt_string *header, size_t digits,
         return status;
     /* Two passes over the data: the checksum stands before what it sums. */
     SHA256_CTX hash;
-    char hex[CHECKSUM_DIGITS + 1];
+    char hex[PT_CHECKSUM_DIGITS + 1];
     SHA256_Init(&hash);
     put_all(&(sink){&hash, NULL}, header, order, count);
     SHA256_End(&hash, hex);
-    memcpy(header->text + digits, hex, CHECKSUM_DIGITS);
+    memcpy(header->text + digits, hex, PT_CHECKSUM_DIGITS);
     SHA256_Init(&hash);
     put_all(&(sink){sha256 ? &hash : NULL, pt_atomic_stream(file)}, header, order, count);
     status = pt_atomic_commit(file, err); /* reports what put_all met */

@@ -3,6 +3,7 @@
 
 #include "0_base/clock.h"
 #include "0_base/cores.h"
+#include "1_config/config.h"
 #include "4_train/workers.h"
 #include "simd/fma_peak.h"
 
@@ -54,19 +55,17 @@ double pt_ticks_per_second(void) {
     return (ticks - first) / (seconds - start);
 }
 
-enum { MOST_THREADS = 1024 };
-
 typedef struct peak {
     pt_isa isa;
     double seconds;
-    double speed[MOST_THREADS];
+    double speed[PT_MAX_THREADS];
 } peak;
 
 static void measure_peak(void *context, size_t worker, size_t workers) {
     peak *p = context;
     (void)workers;
     const unsigned previous = pt_float_environment_enter();
-    if (worker < MOST_THREADS)
+    if (worker < PT_MAX_THREADS)
         p->speed[worker] = pt_fma_peak(p->isa, p->seconds);
     pt_float_environment_leave(previous);
 }
@@ -77,7 +76,7 @@ double pt_machine_fma_peak(pt_isa isa, size_t threads, double seconds) {
     double sum = 0;
     threads = threads < cores ? threads : cores;
     pt_workers_run(threads, measure_peak, &p);
-    for (size_t i = 0; i < threads && i < MOST_THREADS; i++)
+    for (size_t i = 0; i < threads && i < PT_MAX_THREADS; i++)
         sum += p.speed[i];
     return sum;
 }

@@ -127,11 +127,6 @@ void pt_profile_report_free(pt_profile_report *report) {
 
 /* ---- JSON ---- */
 
-static void field(pt_string *out, const char *name, double value) {
-    pt_string_add(out, ", \"%s\": ", name);
-    pt_json_number(out, value);
-}
-
 static void write_row(pt_string *out, const pt_profile_row *row, bool with_layer) {
     pt_string_add(out, "\n    {\"phase\": \"%s\"", pt_phase_name(row->phase));
     if (with_layer) {
@@ -141,12 +136,12 @@ static void write_row(pt_string *out, const pt_profile_row *row, bool with_layer
         else
             pt_string_add(out, "null");
     }
-    field(out, "thread_seconds", row->seconds);
-    field(out, "share", row->share);
+    pt_json_member(out, "thread_seconds", row->seconds);
+    pt_json_member(out, "share", row->share);
     if (row->flops > 0) {
-        field(out, "flops", row->flops);
-        field(out, "gflops_per_thread", row->gflops);
-        field(out, "peak_share", row->peak_share);
+        pt_json_member(out, "flops", row->flops);
+        pt_json_member(out, "gflops_per_thread", row->gflops);
+        pt_json_member(out, "peak_share", row->peak_share);
     }
     pt_string_add(out, "}");
 }
@@ -157,10 +152,10 @@ static void write_json(pt_string *out, const pt_profile_report *r) {
     pt_string_add(out, ",\n  \"isa\": \"%s\",\n  \"threads\": %zu,\n  \"iterations\": %llu,\n",
                   r->isa, r->threads, (unsigned long long)r->iterations);
     pt_string_add(out, "  \"batch_size\": %zu", r->batch_size);
-    field(out, "wall_seconds", r->wall_seconds);
-    field(out, "fma_peak_gflops_per_thread", r->fma_peak * 1e-9);
-    field(out, "gflops", r->gflops);
-    field(out, "peak_share", r->peak_share);
+    pt_json_member(out, "wall_seconds", r->wall_seconds);
+    pt_json_member(out, "fma_peak_gflops_per_thread", r->fma_peak * 1e-9);
+    pt_json_member(out, "gflops", r->gflops);
+    pt_json_member(out, "peak_share", r->peak_share);
     pt_string_add(out, ",\n  \"phases\": [");
     for (int phase = 0; phase < PT_PHASE_COUNT; phase++) {
         pt_string_add(out, "%s", phase ? "," : "");
@@ -175,8 +170,8 @@ static void write_json(pt_string *out, const pt_profile_report *r) {
     for (size_t w = 0; w < r->threads; w++) {
         pt_string_add(out, "%s\n    {\"thread\": %zu", w ? "," : "", w);
         for (int phase = 0; phase < PT_PHASE_COUNT; phase++)
-            field(out, pt_phase_name((pt_phase)phase), r->thread[w].seconds[phase]);
-        field(out, "idle", r->thread[w].idle);
+            pt_json_member(out, pt_phase_name((pt_phase)phase), r->thread[w].seconds[phase]);
+        pt_json_member(out, "idle", r->thread[w].idle);
         pt_string_add(out, "}");
     }
     pt_string_add(out, "\n  ]\n}\n");

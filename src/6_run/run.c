@@ -35,6 +35,7 @@ typedef struct run {
     bool has_best;
     double best_accuracy;
     uint64_t best_step;
+    bool told_end;
 } run;
 
 static uint64_t iterations_per_epoch(const run *r) {
@@ -51,6 +52,13 @@ static pt_status evaluate_split(run *r, pt_split_name name, bool *has, double *a
 static void warn(const run *r, const char *message) {
     if (r->listener->warned)
         r->listener->warned(r->listener->context, message);
+}
+
+/* NULL: without a model. The first word counts. */
+static void tell_end(run *r, const pt_summary *summary) {
+    if (r->listener->ended && !r->told_end)
+        r->listener->ended(r->listener->context, summary);
+    r->told_end = true;
 }
 
 /* What a checkpoint holds besides the trainer's own state. */
@@ -339,39 +347,48 @@ static pt_status save_interrupted(run *r, pt_error *err) {
     return pt_saver_wait(r->saver, err);
 }
 
-/* Waits for the last checkpoints, and says what became of them. */
-static pt_status save_last(run *r, pt_error *err) {
+/* Waits for the last checkpoints, and says what became of them. An interrupted run has the one it goes on
+ * from, whatever became of others. */
+static pt_status save_last(run *r, pt_status outcome, pt_error *err) {
     if (!r->saver)
         return PT_OK;
     pt_status status = pt_saver_wait(r->saver, err);
-    if (status == PT_OK)
+    if (status == PT_OK) {
         status = pt_saver_failure(r->saver, err);
+        if (status != PT_OK && outcome == PT_ERR_INTERRUPTED) {
+            warn(r, err->message);
+            return PT_OK;
+        }
+    }
     return status == PT_OK ? PT_OK : heed_save_error(r, status, err);
 }
 
-/* Saves the model and the summary after training ended with `outcome`. */
+/* Saves the model and the summary after training ended with `outcome`, also if a checkpoint could not
+ * be: that fails, but costs nobody the model. */
 static pt_status finish(run *r, pt_status outcome, pt_error *err) {
     const char *word = "finished";
-    pt_status status = PT_OK;
+    pt_error unsaved;
+    pt_status checkpoints = PT_OK;
     if (outcome == PT_ERR_DIVERGED) {
         pt_trainer_restore_kept(r->trainer);
         word = "diverged";
     } else if (outcome == PT_ERR_INTERRUPTED) {
-        status = save_interrupted(r, err);
+        checkpoints = save_interrupted(r, &unsaved);
         word = "interrupted";
     }
-    if (status == PT_OK)
-        status = save_last(r, err);
-    if (status == PT_OK)
-        status = pt_trainer_save(r->trainer, r->model_path, r->sha256, err);
+    if (checkpoints == PT_OK)
+        checkpoints = save_last(r, outcome, &unsaved);
+    pt_status status = pt_trainer_save(r->trainer, r->model_path, r->sha256, err);
     if (status == PT_OK)
         status = pt_metrics_flush(r->metrics, err);
     if (status != PT_OK)
         return status;
     pt_summary summary = summarize(r, word);
     status = pt_summary_write(r->config->output.dir, &summary, err);
-    if (status == PT_OK && r->listener->ended)
-        r->listener->ended(r->listener->context, &summary);
+    if (status == PT_OK && checkpoints != PT_OK)
+        status = pt_fail(err, checkpoints, "%s", unsaved.message);
+    if (status == PT_OK)
+        tell_end(r, &summary);
     return status;
 }
 
@@ -418,10 +435,7 @@ pt_status pt_run(const pt_config *config, const pt_run_options *options,
             status = pt_fail(err, saved, "%s", later.message);
         else if (status == PT_ERR_DIVERGED)
             status = say_what_is_kept(&r, err);
-        if ((saved != PT_OK ||
-             (status != PT_OK && status != PT_ERR_INTERRUPTED && status != PT_ERR_DIVERGED)) &&
-            listener->ended)
-            listener->ended(listener->context, NULL);
+        tell_end(&r, NULL);
     }
     pt_saver_stop(r.saver);
     pt_error closing;

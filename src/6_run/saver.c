@@ -4,10 +4,10 @@
 #include "0_base/fail.h"
 #include "0_base/memory.h"
 #include "0_base/text.h"
+#include "0_base/thread.h"
 #include "5_results/model_file.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -169,11 +169,7 @@ static pt_status describe_config(pt_saver *s, pt_error *err) {
 }
 
 static pt_status start_thread(pt_saver *s, pt_error *err) {
-    sigset_t all, old;
-    sigfillset(&all); /* signals belong to the thread that trains */
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    int failed = pthread_create(&s->thread, NULL, write_pending, s);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    const int failed = pt_thread_start(&s->thread, write_pending, s);
     s->started = !failed;
     return failed ? pt_fail(err, PT_ERR_MEMORY, "cannot start the checkpoint thread: %s",
                             strerror(failed))
@@ -288,13 +284,6 @@ void pt_saver_stop(pt_saver *s) {
     pt_free(s);
 }
 
-static const pt_tensor *find_tensor(const pt_checkpoint *checkpoint, const char *name) {
-    for (size_t i = 0; i < checkpoint->tensor_count; i++)
-        if (strcmp(checkpoint->tensors[i].name, name) == 0)
-            return &checkpoint->tensors[i];
-    return NULL;
-}
-
 static pt_status find_all(const pt_trainer *t, const pt_checkpoint *checkpoint, const char *name,
                           const pt_tensor **found, size_t count, pt_error *err) {
     pt_status status = PT_OK;
@@ -304,7 +293,7 @@ static pt_status find_all(const pt_trainer *t, const pt_checkpoint *checkpoint, 
         char *wanted = tensor_name(t, i);
         if (!wanted)
             return pt_fail_memory(err, "a tensor's name", sizeof "param.");
-        found[i] = find_tensor(checkpoint, wanted);
+        found[i] = pt_tensor_find(checkpoint->tensors, checkpoint->tensor_count, wanted);
         if (!found[i] || !pt_param_fits(param, found[i]))
             status = pt_fail(err, PT_ERR_DATA, "%s: tensor '%s' is missing or has another shape",
                              name, wanted);

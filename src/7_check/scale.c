@@ -6,15 +6,15 @@
 #include "0_base/fail.h"
 #include "0_base/memory.h"
 #include "4_train/trainer.h"
+#include "5_results/atomic_file.h"
 #include "6_run/machine.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { MOST_THREADS = 1024, WARM_UP = 3, MIN_ITERATIONS = 4 };
+enum { WARM_UP = 3, MIN_ITERATIONS = 4 };
 
 /* What the rounds measured of one row. */
 typedef struct samples {
@@ -140,13 +140,14 @@ static pt_status choose_counts(const pt_scale_options *options, size_t cores,
         for (size_t threads = 2; threads < cores; threads *= 2)
             counts[n++] = threads;
         counts[n++] = cores;
-        counts[n++] = 2 * cores < MOST_THREADS ? 2 * cores : MOST_THREADS;
+        counts[n++] = 2 * cores < PT_MAX_THREADS ? 2 * cores : PT_MAX_THREADS;
     }
     qsort(counts, n, sizeof *counts, compare_sizes);
     *count = 0;
     for (size_t i = 0; i < n; i++) {
-        if (counts[i] < 1 || counts[i] > MOST_THREADS)
-            return pt_fail(err, PT_ERR_USAGE, "%zu threads: use 1 to %d", counts[i], MOST_THREADS);
+        if (counts[i] < 1 || counts[i] > PT_MAX_THREADS)
+            return pt_fail(err, PT_ERR_USAGE, "%zu threads: use 1 to %d", counts[i],
+                           PT_MAX_THREADS);
         if (*count == 0 || counts[*count - 1] != counts[i])
             counts[(*count)++] = counts[i];
     }
@@ -342,12 +343,10 @@ pt_status pt_scale(const pt_config *config, const pt_dataset *dataset,
                    const pt_scale_options *options, pt_scale_result *result, pt_error *err) {
     scaling s = {.config = config, .dataset = dataset, .result = result};
     *result = (pt_scale_result){0};
-    const char *base = getenv("TMPDIR");
-    snprintf(s.folder, sizeof s.folder, "%s/ptrain-scale-XXXXXX", base && *base ? base : "/tmp");
-    if (!mkdtemp(s.folder))
-        return pt_fail(err, PT_ERR_IO, "%s: cannot make a temporary folder: %s", s.folder,
-                       strerror(errno));
-    pt_status status = prepare(&s, options, err);
+    pt_status status = pt_make_temporary_folder("scale", s.folder, sizeof s.folder, err);
+    if (status != PT_OK)
+        return status;
+    status = prepare(&s, options, err);
     if (status == PT_OK)
         status = run_rounds(&s, options, err);
     if (status == PT_OK) {

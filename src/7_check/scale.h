@@ -51,7 +51,7 @@ typedef struct pt_scale_result {
 /* Trains each row's few iterations from the start in every round, one row after the other, so that
  * a noisy neighbour or a change of the processor's frequency meets all alike. Phases for the model
  * are measured in the same rounds, after the timed iterations. PT_ERR_USAGE for a thread count
- * beyond 1024; PT_ERR_CHECK, with a whole result, when models differ. */
+ * beyond PT_MAX_THREADS; PT_ERR_CHECK, with a whole result, when models differ. */
 pt_status pt_scale(const pt_config *config, const pt_dataset *dataset,
                    const pt_scale_options *options, pt_scale_result *result, pt_error *err);
 void pt_scale_result_destroy(pt_scale_result *result);

@@ -41,23 +41,18 @@ size_t pt_scale_crossovers(const pt_scale_model *model, pt_scale_crossover *cros
 
 /* ---- JSON ---- */
 
-static void field(pt_string *out, const char *name, double value) {
-    pt_string_add(out, ", \"%s\": ", name);
-    pt_json_number(out, value);
-}
-
 static void write_row(pt_string *out, const pt_scale_row *row) {
     pt_string_add(out, "{\"threads\": %zu, \"schedule\": \"%s\"", row->threads,
                   pt_schedule_name(row->schedule));
-    field(out, "step_seconds", row->seconds);
-    field(out, "step_seconds_min", row->least);
-    field(out, "step_seconds_max", row->most);
-    field(out, "samples_per_second", row->samples_per_second);
-    field(out, "speed_up", row->speed_up);
-    field(out, "efficiency", row->efficiency);
-    field(out, "gflops", row->gflops);
-    field(out, "fma_peak_gflops", row->peak);
-    field(out, "peak_share", row->peak_share);
+    pt_json_member(out, "step_seconds", row->seconds);
+    pt_json_member(out, "step_seconds_min", row->least);
+    pt_json_member(out, "step_seconds_max", row->most);
+    pt_json_member(out, "samples_per_second", row->samples_per_second);
+    pt_json_member(out, "speed_up", row->speed_up);
+    pt_json_member(out, "efficiency", row->efficiency);
+    pt_json_member(out, "gflops", row->gflops);
+    pt_json_member(out, "fma_peak_gflops", row->peak);
+    pt_json_member(out, "peak_share", row->peak_share);
     pt_string_add(out, ", \"model_sha256\": \"%s\"}", row->sha256);
 }
 
@@ -66,16 +61,16 @@ static void write_model(pt_string *out, const pt_scale_model *m) {
                   "{\"calibrated_on_threads\": %zu, \"batch_size\": %zu, \"shards\": %zu, "
                   "\"parameter_slices\": %zu, \"most_columns_threads\": %zu",
                   m->threads, m->batch_size, m->shards, m->slices, m->most_columns);
-    field(out, "barrier_seconds", m->barrier);
+    pt_json_member(out, "barrier_seconds", m->barrier);
     for (int s = PT_SCHEDULE_PER_THREAD; s < PT_SCHEDULES; s++) {
         const pt_scale_terms *t = &m->terms[s];
         pt_string_add(out, ",\n    \"%s\": {\"barriers\": ", pt_schedule_name((pt_schedule)s));
         pt_json_number(out, t->barriers);
-        field(out, "rows_seconds", t->rows);
-        field(out, "params_seconds", t->params);
-        field(out, "memory_seconds", t->memory);
-        field(out, "reduction_seconds", t->reduction);
-        field(out, "imbalance", t->imbalance);
+        pt_json_member(out, "rows_seconds", t->rows);
+        pt_json_member(out, "params_seconds", t->params);
+        pt_json_member(out, "memory_seconds", t->memory);
+        pt_json_member(out, "reduction_seconds", t->reduction);
+        pt_json_member(out, "imbalance", t->imbalance);
         pt_string_add(out, "}");
     }
     pt_string_add(out, "}");
@@ -92,12 +87,12 @@ static void write_predictions(pt_string *out, const pt_scale_model *m) {
             pt_string_add(out,
                           "%s\n    {\"predicted\": true, \"threads\": %zu, \"schedule\": \"%s\"",
                           separator, *threads, pt_schedule_name((pt_schedule)s));
-            field(out, "compute_seconds", step.compute);
-            field(out, "memory_seconds", step.memory);
-            field(out, "reduction_seconds", step.reduction);
-            field(out, "barrier_seconds", step.barrier);
-            field(out, "step_seconds", step.total);
-            field(out, "samples_per_second", (double)m->batch_size / step.total);
+            pt_json_member(out, "compute_seconds", step.compute);
+            pt_json_member(out, "memory_seconds", step.memory);
+            pt_json_member(out, "reduction_seconds", step.reduction);
+            pt_json_member(out, "barrier_seconds", step.barrier);
+            pt_json_member(out, "step_seconds", step.total);
+            pt_json_member(out, "samples_per_second", (double)m->batch_size / step.total);
             pt_string_add(out, "}");
             separator = ",";
         }

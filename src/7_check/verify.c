@@ -4,11 +4,11 @@
 #include "0_base/fail.h"
 #include "0_base/memory.h"
 #include "4_train/trainer.h"
+#include "5_results/atomic_file.h"
 #include "5_results/checkpoint.h"
 #include "6_run/saver.h"
 
 #include <dirent.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -179,11 +179,9 @@ pt_status pt_verify(const pt_config *config, const pt_dataset *dataset,
     pt_status status = choose_iterations(&v, err);
     if (status != PT_OK)
         return status;
-    const char *base = getenv("TMPDIR");
-    snprintf(v.folder, sizeof v.folder, "%s/ptrain-verify-XXXXXX", base && *base ? base : "/tmp");
-    if (!mkdtemp(v.folder))
-        return pt_fail(err, PT_ERR_IO, "%s: cannot make a temporary folder: %s", v.folder,
-                       strerror(errno));
+    status = pt_make_temporary_folder("verify", v.folder, sizeof v.folder, err);
+    if (status != PT_OK)
+        return status;
     status = verify_all(&v, err);
     remove_folder(v.folder);
     if (status == PT_OK && result->different)

@@ -1,10 +1,11 @@
 /* progress.c: the bar on stderr. */
 #include "8_cli/progress.h"
 
+#include "0_base/clock.h"
 #include "0_base/memory.h"
+#include "0_base/thread.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,7 @@
 struct pt_progress_bar {
     const pt_trainer *trainer;
     uint64_t first, last;
-    struct timespec start;
+    double start;
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t wake;
@@ -37,10 +38,7 @@ static void draw(pt_progress_bar *p) {
     enum { WIDTH = 30 };
     static const char full[] = "##############################";
     static const char empty[] = "..............................";
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    double seconds =
-        (double)(t.tv_sec - p->start.tv_sec) + 1e-9 * (double)(t.tv_nsec - p->start.tv_nsec);
+    const double seconds = pt_now() - p->start;
     uint64_t done = pt_trainer_iteration(p->trainer);
     double share = p->last ? (double)done / (double)p->last : 1;
     double left =
@@ -77,15 +75,10 @@ pt_progress_bar *pt_progress_bar_start(const pt_trainer *trainer, uint64_t itera
     p->trainer = trainer;
     p->first = pt_trainer_iteration(trainer);
     p->last = iterations;
-    clock_gettime(CLOCK_MONOTONIC, &p->start);
+    p->start = pt_now();
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->wake, NULL);
-    sigset_t all, old;
-    sigfillset(&all); /* signals belong to the main thread */
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    int failed = pthread_create(&p->thread, NULL, run, p);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    if (!failed)
+    if (pt_thread_start(&p->thread, run, p) == 0)
         return p;
     pthread_mutex_destroy(&p->lock);
     pthread_cond_destroy(&p->wake);

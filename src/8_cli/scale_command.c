@@ -25,11 +25,11 @@ static pt_status parse_list(const char *list, pt_scale_options *options, pt_erro
         uint64_t value = 0;
         const bool ok = number && pt_parse_u64(number, &value);
         pt_free(number);
-        if (!ok || value < 1 || value > 1024 || options->count == PT_SCALE_MAX_COUNTS)
+        if (!ok || value < 1 || value > PT_MAX_THREADS || options->count == PT_SCALE_MAX_COUNTS)
             return pt_fail(err, PT_ERR_USAGE,
-                           "--threads %s: scale wants numbers of threads, 1 to 1024, as 1,2,4 (at "
+                           "--threads %s: scale wants numbers of threads, 1 to %d, as 1,2,4 (at "
                            "most %d of them)",
-                           list, PT_SCALE_MAX_COUNTS);
+                           list, PT_MAX_THREADS, PT_SCALE_MAX_COUNTS);
         options->threads[options->count++] = (size_t)value;
         at += length;
         if (!*at)

@@ -14,21 +14,21 @@
 #include <string.h>
 #include <unistd.h>
 
-/* For the signal handler: the trainer to stop, and the signal that asked. */
+/* For the signal handler, which any thread may run: the trainer to stop, and the signal that asked. */
 static pt_trainer *_Atomic g_trainer;
-static volatile sig_atomic_t g_signal;
+static atomic_int g_signal;
 
 static void on_signal(int number) {
     pt_trainer *trainer = atomic_load(&g_trainer);
-    if (g_signal || !trainer)
+    if (!trainer || atomic_exchange(&g_signal, number) != 0)
         _exit(EXIT_SIGNAL_BASE + number); /* the second one: at once; nothing is half-written */
-    g_signal = number;
     pt_trainer_request_stop(trainer);
 }
 
 /* A signal that is ignored when the program starts (nohup, a job in the background) stays so. */
 static void heed(int number) {
-    const struct sigaction action = {.sa_handler = on_signal};
+    /* Writes to a pipe that is full go on; otherwise rows of the table would be lost. */
+    const struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     struct sigaction before;
     if (sigaction(number, NULL, &before) == 0 && before.sa_handler != SIG_IGN)
         sigaction(number, &action, NULL);
@@ -179,7 +179,8 @@ int pt_train_command(const pt_options *options) {
     int exit_status = 0;
     if (status == PT_ERR_INTERRUPTED) {
         print_resumption(options, err.message);
-        exit_status = EXIT_SIGNAL_BASE + (g_signal ? g_signal : SIGINT);
+        const int number = atomic_load(&g_signal);
+        exit_status = EXIT_SIGNAL_BASE + (number ? number : SIGINT);
     } else if (status != PT_OK) {
         exit_status = pt_report(&err);
     }
