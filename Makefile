@@ -70,7 +70,7 @@ SANITIZE_VECTOR := $(SANITIZE_VECTOR_$(SANITIZE))
 
 # One build folder per compiler and flags, so that objects of different builds never mix.
 FLAGS_HASH := $(shell echo '$(CC) $(CFLAGS_OURS) $(CFLAGS) $(CPPFLAGS) $(LDFLAGS_OURS) $(LDFLAGS)' \
-                      '$(value flags_of)' \
+                      '$(CPPFLAGS_OURS) $(SANITIZE_VECTOR) $(value flags_of)' \
                       | cksum | cut -d' ' -f1)
 BUILD := build/$(notdir $(firstword $(CC)))-$(FLAGS_HASH)
 
@@ -111,7 +111,7 @@ run: ## install what is missing, fetch MNIST, build, train configs/mnist.ini
 	$(Q)./ptrain configs/mnist.ini
 
 test: ## install what is missing, fetch MNIST, build, run all tests (Criterion, then the scripts)
-	$(Q)$(DEPS) --test --data
+	$(Q)$(DEPS) --test --locale --data
 	$(Q)scripts/fetch-mnist.sh $(MNIST_DIR)
 	$(AGAIN) run-tests
 
@@ -166,15 +166,15 @@ $(BUILD)/tests-criterion: $(CRITERION_OBJECTS) $(BUILD)/libptrain.a
 
 # Tests run side by side: threads that wait must not spin.
 TEST_ENVIRONMENT := OMP_WAIT_POLICY=passive PT_BINARY=$(BUILD)/ptrain PT_BUILD=$(BUILD) \
-                    LOCPATH=$(CURDIR)/build/locales
+                    LOCPATH='$(CURDIR)/build/locales'
 
-# Locales with a decimal comma and a dotless i, for the tests only; skipped where their sources are
-# not installed.
+# Locales with a decimal comma and a dotless i, for the tests only; until their sources are installed it
+# is tried again, and the tests do without.
 build/locales/made:
 	@mkdir -p $(dir $@)
-	$(Q)for name in de_DE tr_TR; do \
-	    localedef --no-archive -i $$name -f UTF-8 $(dir $@)$$name.UTF-8 >/dev/null 2>&1 || true; done
-	$(Q)touch $@
+	$(Q)if for name in de_DE tr_TR; do \
+	    localedef --no-archive -i $$name -f UTF-8 $(dir $@)$$name.UTF-8 >/dev/null 2>&1 || exit 1; done; \
+	then touch $@; fi
 
 run-tests: build/locales/made $(BUILD)/tests-criterion $(BUILD)/libptrain.a ptrain
 	$(Q)export $(TEST_ENVIRONMENT) CC='$(CC)' MAKE='$(MAKE)'; unset MAKEFLAGS MFLAGS; failed=; \
@@ -204,10 +204,10 @@ ubsan: ## run the tests under UndefinedBehaviorSanitizer
 	$(AGAIN) run-sanitized SANITIZE=undefined OPT=-O1
 
 tsan: ## run the tests under ThreadSanitizer (clang)
-	$(Q)scripts/install-deps.sh --test --sanitize
+	$(Q)scripts/install-deps.sh --test --locale --sanitize
 	$(AGAIN) run-sanitized SANITIZE=thread OPT=-O1 $(if $(findstring clang,$(CC)),,CC=clang)
 
-run-sanitized: $(BUILD)/tests-plain $(BUILD)/ptrain
+run-sanitized: build/locales/made $(BUILD)/tests-plain $(BUILD)/ptrain
 	$(Q)$(TEST_ENVIRONMENT) CC='$(CC)' scripts/run-sanitized.sh $(SANITIZE) $(BUILD)/tests-plain
 
 # --- torture and fuzzing ---
@@ -217,6 +217,7 @@ torture: ## kill, starve, interrupt and damage trainings; all must end alike (KI
 	$(AGAIN) run-torture
 
 $(BUILD)/shim.so: tests/torture/shim.c
+	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(STANDARD) $(OPT) -g -fPIC -shared $(WARNINGS) $< -o $@ -ldl
 
@@ -225,8 +226,8 @@ $(BUILD)/torture: $(TORTURE_OBJECTS) $(BUILD)/libptrain.a
 	$(Q)$(CC) $(LDFLAGS_OURS) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
 
 run-torture: $(BUILD)/torture $(BUILD)/shim.so $(BUILD)/ptrain
-	$(Q)tests/torture/check-shim.sh $(BUILD)/ptrain $(abspath $(BUILD)/shim.so)
-	$(Q)$(BUILD)/torture $(BUILD)/ptrain $(abspath $(BUILD)/shim.so)
+	$(Q)tests/torture/check-shim.sh $(BUILD)/ptrain '$(CURDIR)/$(BUILD)/shim.so'
+	$(Q)$(BUILD)/torture $(BUILD)/ptrain '$(CURDIR)/$(BUILD)/shim.so'
 
 # libFuzzer is clang's. The library is compiled so that it sees which branches an input takes.
 FUZZ_SECONDS ?= 60
@@ -316,7 +317,7 @@ build/lint/cppcheck: $(FORMATTED) .cppcheck-suppressions
 	    $(CPPFLAGS_OURS) $(LINTED)
 	@touch $@
 
-build/lint/shellcheck: $(wildcard scripts/*.sh tests/*/*.sh) $(TEST_SCRIPTS) .ci/run
+build/lint/shellcheck: $(wildcard scripts/*.sh bench/*.sh tests/*/*.sh) $(TEST_SCRIPTS) .ci/run
 	@mkdir -p $(@D)
 	$(call say,CHECK,shellcheck)
 	$(Q)shellcheck $^

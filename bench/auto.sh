@@ -110,7 +110,7 @@ for ((i = 1; i <= cores; i *= 2)); do counts+=("$i"); done
 grep -m 1 'model name' /proc/cpuinfo | sed 's/.*: /CPU: /'
 echo "cores: $cores, rounds: $rounds; samples per second with auto and with ${counts[*]} threads"
 wrap=(env)
-[ -n "${SKIP:-}" ] || all_workloads "free"
+all_workloads "free"
 wrap=(taskset -c 0)
 all_workloads "one core"
 if make_group $((cores > 1 ? cores / 2 : 1)); then

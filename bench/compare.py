@@ -6,13 +6,13 @@
 Training rates: every round lets each program train for S seconds, one after the other, so that a
 busy neighbour or a change of the processor's frequency meets all alike; ratios are taken within a
 round; medians are reported, with the least and the largest. Peers are the programs in bench/peers/,
-started once and asked for more; before the first round each is tried with every build of OpenBLAS
-(OpenMP, pthread) and every kernel set that fits, and goes on with its best. ptrain runs from its
+started once and asked for more; before the first round of a workload each is tried with every build of
+OpenBLAS (OpenMP, pthread) and every kernel set that fits, and goes on with its best. ptrain runs from its
 config as anyone would run it, at a fixed number of threads, its loader thread off, so that one
 thread is one core.
 
 The whole program: 10,000 iterations of the book's network and the accuracy on all 70,000 images
-once an epoch, from the start of the process to its exit.
+once an epoch (ptrain: and after the last iteration), from the start of the process to its exit.
 
 What a peer needs and this machine lacks is named and skipped. The tables go to the terminal, all
 figures to build/bench/compare.json. Standard library only.
@@ -90,7 +90,7 @@ class Peer:
 
     def __init__(self, name, command, blas, modes=()):
         self.name, self.command, self.blas, self.modes = name, command, blas, modes
-        self.best = {}  # (net, threads): settings
+        self.best = {}  # (net, batch, threads): settings
 
     def settings(self, threads, flags, isa):
         """Environments and extra arguments to try."""
@@ -183,8 +183,8 @@ class Ptrain:
 
 
 def start_best(peer, net, batch, threads, flags, isa):
-    """Tries every setting once for a net and thread count; a server with the best."""
-    key = (net, threads)
+    """Tries every setting once for a net, batch and thread count; a server with the best."""
+    key = (net, batch, threads)
     if key in peer.best:
         return Server(peer, peer.best[key], net, batch, threads, isa)
     settings = peer.settings(threads, flags, isa)
@@ -225,7 +225,7 @@ def compare_rates(workload, threads, peers, arguments, flags, folder):
         line = f"  {names[i]:16} {statistics.median(own):10.0f} {min(own):10.0f} {max(own):10.0f}"
         if i > 0:
             ratio = describe([ours / theirs for ours, theirs in zip(rates[0], own)])
-            environment, mode = peers[i - 1].best[(net, threads)]
+            environment, mode = peers[i - 1].best[(net, batch, threads)]
             row.update(ptrain_ratio=ratio, environment=environment, arguments=mode)
             line += f"   {ratio['median']:6.2f} x ({ratio['min']:.2f} .. {ratio['max']:.2f})"
         print(line)
@@ -253,7 +253,7 @@ def compare_whole(thread_counts, peers, arguments, flags, folder):
                                              "-t", str(threads), "-o", folder] + extra,
                          dict(os.environ)))
         for peer in peers:
-            key = ("book", threads)
+            key = ("book", 100, threads)
             if key not in peer.best:
                 start_best(peer, "book", 100, threads, flags, arguments.isa).stop()
             environment, mode = peer.best[key]

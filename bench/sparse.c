@@ -11,11 +11,12 @@
 #include "bench/measure.h"
 #include "bench/peers.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_THREADS = 256, MAX_COLUMNS = 8192, IMAGE = 784, BLOCKED = 64 };
+enum { MAX_THREADS = 256, MAX_COLUMNS = 8192, IMAGE = 784, IMAGES = 60000, BLOCKED = 64 };
 
 static const char *const default_shapes[] = {"100x50x784nn",   "784x50x100tn", "128x1024x784nn",
                                              "784x1024x128tn", "17x127x784nn", "784x127x17tn",
@@ -59,12 +60,16 @@ static void make_up(sparse *x, size_t rows) {
     }
 }
 
+/* MNIST's images, again and again if more are wanted. */
 static bool load(sparse *x, size_t rows) {
     FILE *file = x->columns == IMAGE ? fopen("data/mnist/train-images-idx3-ubyte", "rb") : NULL;
-    const bool ok =
-        file && fseek(file, 16, SEEK_SET) == 0 && fread(x->bytes, x->columns, rows, file) == rows;
+    const size_t images = rows < IMAGES ? rows : IMAGES;
+    const bool ok = file && fseek(file, 16, SEEK_SET) == 0 &&
+                    fread(x->bytes, x->columns, images, file) == images;
     if (file)
         fclose(file);
+    for (size_t i = images; i < rows && ok; i++)
+        memcpy(x->bytes + i * x->columns, x->bytes + (i - images) * x->columns, x->columns);
     return ok;
 }
 
@@ -114,8 +119,10 @@ static double make_operands(sparse *x, bool cold) {
     const size_t rows = x->sets * x->rows;
     x->bytes = bench_new(rows, x->columns);
     x->a = bench_new(rows, sizeof *x->a);
-    if (!load(x, rows))
+    if (!load(x, rows)) {
+        memset(x->bytes, 0, rows * x->columns);
         make_up(x, rows);
+    }
     const size_t entries = list_rows(x, rows);
     x->dense = bench_new(rows * x->dense_ld, sizeof(float));
     for (size_t i = 0; i < rows; i++)
@@ -191,6 +198,30 @@ static void run_part(void *context, size_t variant, size_t set, size_t worker, s
         peer->run(peer, &x->p, set, a, hidden, x->gradient + set * x->weight_size);
 }
 
+/* A variant that computes something else must not be called faster or slower. */
+static void compare_results(bench_work *work, const sparse *x) {
+    const bool is_forward = x->p.form == PT_GEMM_NN;
+    const size_t rows = is_forward ? x->rows : x->columns, size = rows * x->ld;
+    float *result = is_forward ? x->hidden : x->gradient, *ours = bench_new(size, sizeof *ours);
+    for (size_t v = 0; v < work->variants; v++) {
+        if (work->absent[v])
+            continue;
+        memset(result, 0x7f, size * sizeof *result);
+        work->next_set = 0;
+        bench_burst(work, v, 1);
+        if (v == 0)
+            memcpy(ours, result, size * sizeof *ours);
+        for (size_t i = 0; i < rows; i++)
+            for (size_t j = 0; j < x->units; j++)
+                if (!(fabsf(ours[i * x->ld + j] - result[i * x->ld + j]) <=
+                      1e-5f * (float)x->p.k + 1e-5f)) {
+                    fprintf(stderr, "bench: variant %zu computes another product\n", v);
+                    exit(1);
+                }
+    }
+    pt_free(ours);
+}
+
 static void bench_shape(sparse *x, const bench_options *options, pt_isa isa, bool cold,
                         void (*emit)(const bench_row *)) {
     bench_work work = {.isa = isa,
@@ -220,6 +251,7 @@ static void bench_shape(sparse *x, const bench_options *options, pt_isa isa, boo
         if (!work.absent[v] && peer->set_threads)
             peer->set_threads(peer, x->threads);
     }
+    compare_results(&work, x);
     bench_measure(&work, options, &row);
     for (size_t i = 0; i < x->peers; i++)
         if (x->peer[i].finish)

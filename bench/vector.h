@@ -30,7 +30,7 @@ typedef enum bench_formula {
 } bench_formula;
 
 /* Arrays may be read and written up to the next multiple of 16 floats; softmax's rows are filled
- * up with -inf. `function` is the address of a function from a vector to a vector. */
+ * up with -80. `function` is the address of a function from a vector to a vector. */
 typedef struct bench_vector {
     void (*stream)(const bench_streams *streams, size_t n);
     void (*apply)(bench_formula formula, void *function, size_t rows, size_t n, size_t ld,

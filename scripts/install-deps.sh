@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # install-deps.sh: installs what a task needs and this machine lacks. Silent when nothing is missing.
 #
-# Usage: scripts/install-deps.sh [--data] [--test] [--locale] [--lint] [--sanitize] [--fuzz] [--bench]
+# Usage: scripts/install-deps.sh [--data] [--test] [--locale] [--lint] [--sanitize] [--bench]
 #        [--all] [--list]
 # What building needs is always included. --list prints the missing packages instead of installing.
 #
@@ -27,6 +27,7 @@ build    <zlib.h>                 zlib1g-dev      zlib-devel           zlib     
 data     curl                     curl            curl                 curl          curl
 data     /etc/ssl/certs           ca-certificates ca-certificates      ca-certificates ca-certificates
 test     <criterion/criterion.h>  libcriterion-dev criterion-devel     criterion     criterion-devel
+test     python3                  python3         python3              python        python3
 locale   /usr/share/i18n/locales/de_DE locales     glibc-locale-source  glibc         glibc-i18ndata
 lint     clang-format             clang-format    clang-tools-extra    clang         clang-tools
 lint     clang-tidy               clang-tidy      clang-tools-extra    clang         clang-tools
@@ -36,7 +37,6 @@ sanitize clang                    clang           clang                clang    
 sanitize <omp.h>:clang            libomp-dev      libomp-devel         openmp        libomp-devel
 sanitize strace                   strace          strace               strace        strace
 sanitize valgrind                 valgrind        valgrind             valgrind      valgrind
-fuzz     clang                    clang           clang                clang         clang
 bench    gnuplot                  gnuplot-nox     gnuplot              gnuplot       gnuplot
 bench    lib:libopenblas.so.0     libopenblas0-openmp openblas-openmp  openblas      libopenblas_openmp0
 bench    lib:libblis.so.4         libblis4-openmp blis-openmp          blis          libblis4
@@ -50,8 +50,8 @@ wanted=" build "
 list_only=0
 for argument in "$@"; do
     case $argument in
-    --data | --test | --locale | --lint | --sanitize | --fuzz | --bench) wanted+="${argument#--} " ;;
-    --all) wanted=" build data test locale lint sanitize fuzz bench " ;;
+    --data | --test | --locale | --lint | --sanitize | --bench) wanted+="${argument#--} " ;;
+    --all) wanted=" build data test locale lint sanitize bench " ;;
     --list) list_only=1 ;;
     -h | --help)
         usage

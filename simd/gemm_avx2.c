@@ -49,7 +49,6 @@ TILE_LIST(DEFINE_TILE)
 static const pt_gemm_tiles tiles_avx2 = {
     .lanes = LANES,
     .max_rows = {0, 12, 6, 4, 2},
-    .max_rows_columns = {0, 12, 6, 4, 2},
     .usual_vectors = 2,
     .swept_vectors = 2,
     .panel_floats = 5120,      /* 20 KB of an L1 of 32 (Haswell to Zen 4): 320 rows of 16 */

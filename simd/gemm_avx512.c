@@ -49,7 +49,6 @@ TILE_LIST(DEFINE_TILE)
 static const pt_gemm_tiles tiles_avx512 = {
     .lanes = LANES,
     .max_rows = {0, 20, 14, 9, 6},
-    .max_rows_columns = {0, 20, 14, 9, 6},
     .usual_vectors = 3,
     .swept_vectors = 2, /* 14 rows by 2 take a third less of B than 9 by 3: 2%, for longer k 4% */
     /* 72 KB, in L2: 384 rows of 48. On Zen 5 192 KB were as good, but with an Intel core (2 MB of

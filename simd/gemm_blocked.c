@@ -19,7 +19,8 @@
  *     reads `rows` streams from it, fewer if they lie a multiple of 4 KB apart and so fall into the
  *     same sets of L1.
  *   - One to four columns beyond full vectors are computed with the rows of C along the vectors
- *     (gemm_narrow_body.h; for tn, the same tiles with A and B exchanged).
+ *     (gemm_narrow_body.h; for tn, the same tiles with A and B exchanged, also where C has no more columns
+ *     than `turned_columns`).
  *   - Rows are dealt evenly to tiles, so that no sliver is left: 100 rows at up to 9 a tile are
  *     four tiles of 9 and eight of 8, not eleven of 9 and one of 1. Likewise k to blocks.
  *   - The numeric contract wants one chain of FMAs an element: a later block of k loads C into the

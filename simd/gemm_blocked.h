@@ -104,8 +104,8 @@ typedef void (*pt_gemm_tile_function)(const pt_gemm_tile *run);
 /* The tiles of one instruction set, and the sizes that suit it. */
 typedef struct pt_gemm_tiles {
     size_t lanes; /* floats in a vector */
-                  /* tallest tile of so many vectors in either form; at most PT_GEMM_MAX_ROWS */
-    size_t max_rows[PT_GEMM_MAX_VECTORS + 1], max_rows_columns[PT_GEMM_MAX_VECTORS + 1];
+                  /* tallest tile of so many vectors, in both forms; at most PT_GEMM_MAX_ROWS */
+    size_t max_rows[PT_GEMM_MAX_VECTORS + 1];
     size_t usual_vectors;   /* the main tile's */
     size_t swept_vectors;   /* wide tn's, whose B comes from L2 */
     size_t panel_floats;    /* a packed panel's size, for L1 */

@@ -24,9 +24,7 @@ static ALWAYS_INLINE void sum_columns(size_t vectors, size_t columns, const pt_s
         assert(depth >= shards->merges[s]);
         for (size_t t = 0; t < shards->merges[s]; t++) {
             depth--;
-            UNROLL for (size_t v = 0; v < vectors; v++) {
-                acc[v] = vec_add(stack[depth][v], acc[v]);
-            }
+            add_sums(vectors, stack[depth], acc);
         }
         if (s + 1 == shards->count)
             break;
@@ -37,17 +35,7 @@ static ALWAYS_INLINE void sum_columns(size_t vectors, size_t columns, const pt_s
         depth++;
     }
     assert(depth == 0);
-    if (rate) {
-        vec old[SUM_VECTORS];
-        load_row(vectors, last, out, old);
-        UNROLL for (size_t v = 0; v < vectors; v++) {
-            acc[v] = vec_fma(vec_broadcast(rate), acc[v], old[v]);
-        }
-    }
-    UNROLL for (size_t v = 0; v + 1 < vectors; v++) {
-        vec_store(out + v * LANES, acc[v]);
-    }
-    vec_store_masked(last, out + (vectors - 1) * LANES, acc[vectors - 1]);
+    apply_row(rate, vectors, last, acc, out);
 }
 
 static void sum_all_columns(size_t n, const pt_shards *shards, const float *x, size_t ldx,

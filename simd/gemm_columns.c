@@ -24,14 +24,13 @@ static void turned_columns(const pt_gemm_tiles *tiles, size_t m, size_t n, const
     float block[PT_GEMM_MAX_ROWS * BLOCK];
     assert(tiles->lanes > 0 && n <= tiles->turned_columns);
     size_t widest = PT_GEMM_MAX_VECTORS;
-    while (tiles->max_rows_columns[widest] < n)
+    while (tiles->max_rows[widest] < n)
         widest--;
     for (size_t i = 0; i < m; i += widest * tiles->lanes) {
         const size_t rows = min_size(widest * tiles->lanes, m - i);
         const pt_gemm_tile tile = {
             .tiles = 1,
             .columns = rows,
-            .next_columns = rows,
             .a = b,
             .lda = ldb,
             .b = a + i,
@@ -55,9 +54,8 @@ static void blocked_columns(const pt_gemm_tiles *tiles, size_t m, size_t n, cons
     const size_t vectors_in_n = divide_up(n, lanes);
     /* Only tiles that read a packed panel ask for the next one's A, without which many tiles of an A in
      * memory take twice as long. */
-    const bool in_place =
-        k * ldb <= tiles->in_place_floats &&
-        m <= FEW_TILES * tiles->max_rows_columns[panel_vectors(tiles, m, vectors_in_n)];
+    const bool in_place = k * ldb <= tiles->in_place_floats &&
+                          m <= FEW_TILES * tiles->max_rows[panel_vectors(tiles, m, vectors_in_n)];
     const bool pack = k <= MAX_SHARD_PANEL_ROWS && !in_place;
     const size_t m_limit = max_size(tiles->block_floats / max_size(k, 1), 4 * PT_GEMM_MAX_ROWS);
     const size_t m_block = divide_up(m, divide_up(m, m_limit));
@@ -74,7 +72,7 @@ static void blocked_columns(const pt_gemm_tiles *tiles, size_t m, size_t n, cons
                 .tiles = tiles,
                 .functions = tiles->columns[vectors],
                 .m = mb,
-                .count = divide_up(mb, tiles->max_rows_columns[vectors]),
+                .count = divide_up(mb, tiles->max_rows[vectors]),
                 .vectors = vectors,
             };
             pt_gemm_tile tile = {
@@ -86,7 +84,6 @@ static void blocked_columns(const pt_gemm_tiles *tiles, size_t m, size_t n, cons
                 .b = packed ? NULL : b + j,
                 .ldb = ldb,
                 .panel = packed || (pack && walk.count > 1) ? panel : NULL,
-                .next_columns = columns,
                 .shards = shards,
                 .rate = rate,
             };

@@ -147,6 +147,7 @@ static ALWAYS_INLINE void main_more_steps(main_walk *walk, bool packed, size_t k
 typedef struct main_tree {
     vec sum[PT_MAX_SHARD_DEPTH][MAIN_ACCUMULATORS];
     size_t depth;
+    bool ends_in_sum; /* the last one is of several shards */
 } main_tree;
 
 /* The sums of a shard go on the tree, merged so many times; meanwhile the next shard begins, if it has
@@ -154,6 +155,11 @@ typedef struct main_tree {
 static ALWAYS_INLINE void main_next_shard(main_tree *tree, size_t merges, main_walk *walk,
                                           bool packed, bool has_rows, vec acc[]) {
     static const vec zeros[MAIN_ACCUMULATORS];
+    /* Underflow may have made -0 of it, and -0 and a shard's -0, which got no +0, would stay so. (In a
+     * balanced tree a lone shard is not added to a sum of several.) */
+    if (merges > 0 && tree->ends_in_sum)
+        add_zero(MAIN_ACCUMULATORS, tree->sum[tree->depth - 1]);
+    tree->ends_in_sum = merges > 0;
     const vec *lower = merges > 0 ? tree->sum[--tree->depth] : zeros;
     assert(tree->depth < PT_MAX_SHARD_DEPTH);
     vec *sum = tree->sum[tree->depth++];
@@ -177,6 +183,7 @@ static ALWAYS_INLINE void main_all_shards(const pt_shards *shards, main_walk *wa
                                           const float *c, size_t ldc, vec acc[]) {
     main_tree tree;
     tree.depth = 0;
+    tree.ends_in_sum = false;
     UNROLL for (size_t x = 0; x < MAIN_ACCUMULATORS; x++) {
         acc[x] = vec_zero();
     }

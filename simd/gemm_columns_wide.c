@@ -21,15 +21,15 @@ static size_t panel_width(const pt_gemm_tiles *tiles) {
 }
 
 static size_t tallest_tile(const pt_gemm_tiles *tiles) {
-    return tiles->max_rows_columns[tiles->swept_vectors];
+    return tiles->max_rows[tiles->swept_vectors];
 }
 
 /* Wide enough for packing A to pay, and high enough for packing B ahead; by the tiles that it would be
  * otherwise. */
 bool pt_gemm_is_wide_columns(const pt_gemm_tiles *tiles, size_t m, size_t n, size_t k) {
     const size_t usual = tiles->usual_vectors;
-    return n > WIDE_PANELS * usual * tiles->lanes &&
-           m >= WIDE_TILES * tiles->max_rows_columns[usual] && k > 0 && k <= MAX_SHARD_PANEL_ROWS;
+    return n > WIDE_PANELS * usual * tiles->lanes && m >= WIDE_TILES * tiles->max_rows[usual] &&
+           k > 0 && k <= MAX_SHARD_PANEL_ROWS;
 }
 
 /* The most floats of A, and of B, that are packed at a time; of B one panel at least. */

@@ -3,7 +3,7 @@
  *   load_transposed, pack_transposed   transpose_avx2.h, transpose_avx512.h
  *   FLOAT_ROWS, BYTE_ROWS, COLUMNS     how nn and nt of floats, nn of bytes, and tn are blocked
  *   ROWS_WIDTHS(X), COLUMNS_WIDTHS(X)  the vectors of panels there can be of PT_SKIP_LEAST_COLUMNS
- *                                      columns or more
+ *                                      columns or more; of bytes, of as many as lists_pay asks for
  *   count_nonzero_lanes(x)
  *   add_in_fours(value, place, count, panel, vectors, acc)   the products of as many of `count`
  *                                      entries as are added four at a time; their number is returned
@@ -62,7 +62,7 @@ static size_t list_bytes(size_t entries) {
 
 /* The widest panel of n columns, in floats; and rows of B in a block of such panels. */
 static size_t skip_width(const pt_skip_blocking *blocking, size_t n) {
-    return panel_vectors(n, LANES, blocking->vectors) * LANES;
+    return even_panel_vectors(n, LANES, blocking->vectors) * LANES;
 }
 
 static size_t skip_block_rows(const pt_skip_blocking *blocking, size_t width) {
@@ -297,7 +297,7 @@ static void skip_rows(const pt_skip_product *p, void *scratch) {
         list_rows(p, i, rows, steps, width, &list, start, seen);
         size_t vectors;
         for (size_t j = 0; j < p->n; j += vectors * LANES) {
-            vectors = panel_vectors(p->n - j, LANES, blocking->vectors);
+            vectors = even_panel_vectors(p->n - j, LANES, blocking->vectors);
             const size_t columns = min_size(vectors * LANES, p->n - j);
             rows_block w = {.rows = rows,
                             .columns = columns,
@@ -334,6 +334,7 @@ static void skip_rows(const pt_skip_product *p, void *scratch) {
                 const bool whole = after == p->end;
                 w.to = whole ? p->c + i * p->ldc + j : kept;
                 w.to_ld = whole ? p->ldc : width;
+                assert(walk_rows_functions[vectors]);
                 walk_rows_functions[vectors](&w);
                 w.from = kept;
                 w.from_ld = width;

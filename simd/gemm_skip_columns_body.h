@@ -331,7 +331,7 @@ static void skip_columns(size_t m, size_t n, const pt_shards *shards, const floa
         }
         size_t vectors;
         for (size_t j = 0; j < n; j += vectors * LANES) {
-            vectors = panel_vectors(n - j, LANES, COLUMNS.vectors);
+            vectors = even_panel_vectors(n - j, LANES, COLUMNS.vectors);
             w.columns = min_size(vectors * LANES, n - j);
             w.c = c + i * ldc + j;
             for (size_t g = 0; g < groups; g++) {

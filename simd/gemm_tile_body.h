@@ -1,10 +1,7 @@
 /* gemm_tile_body.h: the register tiles of the matrix products, written once for every vector width.
  *
- * Included by gemm_avx2.c and gemm_avx512.c after they have defined
- *   vec, vec_mask                      a vector of LANES floats, a mask of lanes
- *   vec_zero vec_broadcast vec_load vec_store vec_load_masked vec_store_masked vec_first
- *   vec_add                            (vec_first(n): the mask of the first n lanes)
- *   TILE_LIST(X)                       X(rows, columns) for every tile shape
+ * Included by gemm_avx2.c and gemm_avx512.c after lanes_avx2.h or lanes_avx512.h, and after they have
+ * defined TILE_LIST(X): X(rows, columns) for every tile shape.
  *
  * A tile holds rows x vectors accumulators in registers and makes one step of k at a time: load one
  * row of B into `vectors` registers, and for each row broadcast one element of A and do `vectors`
@@ -298,17 +295,13 @@ static ALWAYS_INLINE void all_shards(const pt_shards *shards, columns_walk *walk
         const size_t begin = shards->row[s], end = shards->row[s + 1];
         shard_columns(walk, rows, vectors, last, end - begin,
                       end > full_rows ? end - max_size(begin, full_rows) : 0, acc);
-        if (merges == 0 || !lower_is_shard) {
-            UNROLL for (size_t x = 0; x < rows * vectors; x++) {
-                acc[x] = vec_add(acc[x], vec_zero());
-            }
-        }
+        if (merges == 0 || !lower_is_shard)
+            add_zero(rows * vectors, acc);
         lower_is_shard = merges == 0;
         assert(depth >= merges);
         for (; merges > 0; merges--) {
             depth--;
-            UNROLL for (size_t x = 0; x < rows * vectors; x++) acc[x] =
-                vec_add(stack[depth][x], acc[x]);
+            add_sums(rows * vectors, stack[depth], acc);
         }
         if (s + 1 == shards->count)
             break;

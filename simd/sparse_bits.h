@@ -42,9 +42,14 @@ static ALWAYS_INLINE void prefetch_list(const pt_sparse_row *row) {
         __builtin_prefetch((const char *)row->bitmap + line * 64, 0, 2);
 }
 
+enum {
+    LINE_FLOATS = 16,  /* in a cache line */
+    PACK_STRIDE = 128, /* floats: rows of B a multiple of this apart share too few sets of L1 */
+};
+
 /* Vectors of `lanes` floats in the next panel, n columns from the end: panels are as even as they
  * go. */
-static inline size_t panel_vectors(size_t n, size_t lanes, size_t widest) {
+static inline size_t even_panel_vectors(size_t n, size_t lanes, size_t widest) {
     const size_t vectors = divide_up(n, lanes);
     return divide_up(vectors, divide_up(vectors, widest));
 }

@@ -18,13 +18,11 @@
 #include <stdbool.h>
 
 enum {
-    LINE = 16,              /* floats in a cache line */
     LIST_VECTORS = 8,       /* widest panel */
     LIST_ROWS = 256,        /* rows of C walked block by block */
     LIST_BLOCK = 112 << 10, /* bytes of B in such a block, at most */
-    PACK_STRIDE = 128, /* floats: rows of B a multiple of this apart share too few sets of L1 */
-    ROWS_AHEAD = 3,    /* C that goes on is asked for so many rows before it is read */
-    PACK_ROWS = 16,    /* from so many rows of C on, copying B to rows of another stride pays */
+    ROWS_AHEAD = 3,         /* C that goes on is asked for so many rows before it is read */
+    PACK_ROWS = 16, /* from so many rows of C on, copying B to rows of another stride pays */
 };
 
 /* Where the walk of a row stands. */
@@ -56,7 +54,7 @@ static ALWAYS_INLINE void prefetch_next(const list_panel *p, size_t vectors, siz
     const size_t end = min_size((i + 1) * share, p->next_rows);
     for (size_t r = i * share; r < end; r++) {
         UNROLL
-        for (size_t v = 0; v < vectors * LANES; v += LINE)
+        for (size_t v = 0; v < vectors * LANES; v += LINE_FLOATS)
             __builtin_prefetch(p->next + r * p->next_ldb + v, 0, 2);
     }
 }
@@ -71,7 +69,7 @@ typedef struct row_walk {
 /* Row i of C, which another core may have written. */
 static ALWAYS_INLINE void prefetch_sums(const list_panel *p, size_t vectors, size_t i) {
     UNROLL
-    for (size_t v = 0; v < vectors * LANES; v += LINE)
+    for (size_t v = 0; v < vectors * LANES; v += LINE_FLOATS)
         __builtin_prefetch(p->c + i * p->ldc + v, 1);
 }
 
@@ -203,7 +201,7 @@ static void sparse_nn(size_t m, size_t n, size_t k, size_t begin, size_t end,
     row_cursor at[LIST_ROWS];
     size_t width;
     for (size_t j = 0; j < n; j += width) {
-        const size_t vectors = panel_vectors(n - j, LANES, LIST_VECTORS);
+        const size_t vectors = even_panel_vectors(n - j, LANES, LIST_VECTORS);
         width = vectors * LANES;
         const size_t block = list_block(vectors, end - begin);
         const bool pack = m >= PACK_ROWS && n > width && ldb % PACK_STRIDE == 0;

@@ -25,12 +25,10 @@
 #include <string.h>
 
 enum {
-    GROUP = 4,            /* columns of a tile */
-    WORD = 64,            /* rows of a mask */
-    FEW_ROWS = 4,         /* to look which of so few are zero costs more than it saves */
-    TN_LINE = 16,         /* floats in a cache line */
-    TN_PACK_STRIDE = 128, /* floats: rows of B a multiple of this apart share too few sets of L1 */
-    TN_BYTES = 4 << 20,   /* of A spread out at a time (a chunk of columns at the least) */
+    GROUP = 4,          /* columns of a tile */
+    WORD = 64,          /* rows of a mask */
+    FEW_ROWS = 4,       /* to look which of so few are zero costs more than it saves */
+    TN_BYTES = 4 << 20, /* of A spread out at a time (a chunk of columns at the least) */
     MASK_ALIGNMENT = 64,
 };
 
@@ -114,7 +112,7 @@ static ALWAYS_INLINE void sum_tile(const tile_row *t, size_t columns, size_t vec
     UNROLL
     for (size_t i = 0; i < columns; i++) {
         UNROLL
-        for (size_t v = 0; v < vectors * LANES; v += TN_LINE)
+        for (size_t v = 0; v < vectors * LANES; v += LINE_FLOATS)
             __builtin_prefetch(c + i * t->ldc + v, 1, 3);
     }
     for (size_t s = 0;; s++) {
@@ -227,7 +225,7 @@ typedef struct rows_ahead {
 static void spread_rows(const pt_sparse_row *a, size_t count, size_t from, size_t to, size_t rows,
                         uint8_t *chunks, group_bits *bits, rows_ahead *ahead) {
     for (size_t r = 0; r < count; r++) {
-        for (size_t j = 0; j < ahead->columns; j += TN_LINE)
+        for (size_t j = 0; j < ahead->columns; j += LINE_FLOATS)
             __builtin_prefetch(ahead->b + j);
         ahead->b += ahead->ldb;
         const uint64_t *bitmap = a[r].bitmap;
@@ -291,7 +289,7 @@ static void sparse_tn(size_t begin, size_t end, size_t n, const pt_shards *shard
     char *const behind = (char *)masks + align_up(block / GROUP * words * sizeof *masks);
     group_bits *bits = (group_bits *)(void *)behind;
     float *panel = (float *)(void *)(behind + align_up(block / CHUNK * WORD * sizeof *bits));
-    const bool pack = n > TILE_VECTORS * LANES && ldb % TN_PACK_STRIDE == 0;
+    const bool pack = n > TILE_VECTORS * LANES && ldb % PACK_STRIDE == 0;
     b += first * ldb;
     for (size_t from = begin; from < end; from += block) {
         const size_t to = min_size(from + block, end);
@@ -301,7 +299,7 @@ static void sparse_tn(size_t begin, size_t end, size_t n, const pt_shards *shard
                       (rows_ahead){b, ldb, ask ? n : 0});
         size_t width;
         for (size_t j = 0; j < n; j += width) {
-            const size_t vectors = panel_vectors(n - j, LANES, TILE_VECTORS);
+            const size_t vectors = even_panel_vectors(n - j, LANES, TILE_VECTORS);
             width = vectors * LANES;
             tile_row t = {.columns = min_size(n - j, width),
                           .shards = shards,

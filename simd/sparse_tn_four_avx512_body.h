@@ -49,7 +49,7 @@ static ALWAYS_INLINE void four_spread(const pt_sparse_row *a, size_t rows, size_
                                       rows_ahead *ahead) {
     for (size_t r = 0; r < rows; r++) {
         if (ahead->columns > 0) {
-            for (size_t j = 0; j < ahead->columns; j += TN_LINE)
+            for (size_t j = 0; j < ahead->columns; j += LINE_FLOATS)
                 __builtin_prefetch(ahead->b + j);
             ahead->b += ahead->ldb;
         }

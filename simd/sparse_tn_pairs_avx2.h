@@ -204,7 +204,7 @@ static ALWAYS_INLINE void sum_pair(const pair_tiles *t, size_t vectors, bool tai
 
 /* Asks for two rows of C: no hardware does, if each lies in another page. */
 static ALWAYS_INLINE void prefetch_pair(const float *c, size_t ldc, size_t columns) {
-    for (size_t j = 0; j < columns; j += TN_LINE) {
+    for (size_t j = 0; j < columns; j += LINE_FLOATS) {
         __builtin_prefetch(c + j, 1, 3);
         __builtin_prefetch(c + ldc + j, 1, 3);
     }
@@ -287,12 +287,6 @@ static void pack_pair_panel(const pair_panel *panel, size_t rows, const float *b
     }
 }
 
-/* Whether there are PAIR_SHARDS shards, and their tree is balanced. */
-static bool is_balanced(const pt_shards *shards) {
-    static const uint8_t merges[PAIR_SHARDS] = {0, 1, 0, 2};
-    return shards->count == PAIR_SHARDS && memcmp(shards->merges, merges, sizeof merges) == 0;
-}
-
 static bool takes_pairs(size_t n, const pt_shards *shards) {
     const size_t rows = shards->row[shards->count] - shards->row[0];
     return n >= PAIR_LEAST_COLUMNS && PAIR_LEAST_ROWS <= rows && rows <= PAIR_MAX_ROWS &&
@@ -315,7 +309,7 @@ static void sparse_tn_pairs(size_t begin, size_t end, size_t n, const pt_shards 
         const size_t start = from / BITMAP * BITMAP, to = min_size(start + PAIR_BLOCK, end);
         prepare_pairs(shards, a, start, to, words, byte, chunks, masks);
         pair_tiles t = {.shards = shards,
-                        .balanced = is_balanced(shards),
+                        .balanced = is_four(shards),
                         .rows = rows,
                         .start = start,
                         .words = words,

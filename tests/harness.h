@@ -2,7 +2,7 @@
  *
  * TEST(suite, name) { ... } is a plain function. Compiled with -DPT_CRITERION it is wrapped for
  * Criterion, which runs every test in a process of its own; otherwise it registers itself with the
- * small driver in harness_main.c, which TSan, valgrind and qemu can run. A test that makes no CHECK
+ * small driver in harness.c, which TSan, valgrind and qemu can run. A test that makes no CHECK
  * fails, and so does a run that ran no test.
  */
 #ifndef PT_TESTS_HARNESS_H

@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 /* Elements are 4 bytes: float, int32_t, or 4 pixels. One buffer per argument of a kernel. */
-enum { PT_GUARDED_BUFFERS = 5, PT_GUARDED_CAPACITY = 1 << 16 };
+enum { PT_GUARDED_BUFFERS = 5, PT_GUARDED_CAPACITY = 5 << 20 /* floats */ };
 
 /* `count` elements that end `gap` elements before the forbidden page (so that gap = 1 .. 15 gives
  * every misalignment), everything around them filled with the pattern. Maps the buffer on first

@@ -53,10 +53,11 @@ TEST(optimizers, follow_their_formulas) {
         const size_t n = t->graph->block_size;
         CHECK_INT(t->optimizer->state_count, checks[i].state_count);
         float *gradient = calloc(n, sizeof *gradient);
-        double *w = calloc(n, sizeof *w), *a = calloc(n, sizeof *a), *b = calloc(n, sizeof *b);
-        REQUIRE(gradient && w && a && b);
+        double *before = calloc(n, sizeof *before), *w = calloc(n, sizeof *w),
+               *a = calloc(n, sizeof *a), *b = calloc(n, sizeof *b);
+        REQUIRE(gradient && before && w && a && b);
         for (size_t k = 0; k < n; k++)
-            w[k] = (double)t->params[k];
+            before[k] = w[k] = (double)t->params[k];
         for (int step = 1; step <= 12; step++) {
             pt_error err = {0};
             memset(gradient, 0, n * sizeof *gradient);
@@ -67,13 +68,14 @@ TEST(optimizers, follow_their_formulas) {
             double worst = 0, moved = 0;
             for (size_t k = 0; k < n; k++) {
                 worst = fmax(worst, fabs((double)t->params[k] - w[k]));
-                moved = fmax(moved, fabs(w[k]));
-                w[k] = (double)t->params[k]; /* one step at a time */
+                moved = fmax(moved, fabs((double)t->params[k] - before[k]));
+                before[k] = w[k] = (double)t->params[k]; /* one step at a time */
             }
             CHECK_MSG(worst <= 4e-7, "%s, step %d: off by %g", checks[i].type, step, worst);
             CHECK(moved > 0);
         }
         free(gradient);
+        free(before);
         free(w);
         free(a);
         free(b);

@@ -81,10 +81,10 @@ static size_t random_below(size_t bound) {
     return (size_t)((uint64_t)random_bits() * bound >> 32);
 }
 
-/* Of many sizes, so that sums round and products of the smallest underflow; zeros of both signs. */
 /* For operands whose products are about the smallest number: their sums underflow, to -0 too. */
 static bool tiny_floats;
 
+/* Of many sizes, so that sums round and products of the smallest underflow; zeros of both signs. */
 static float random_float(void) {
     static const float size[8] = {1.0f, 0.5f, 0.25f, 1e-3f, 1e3f, 1.0f, 0.125f, 1e-25f};
     const uint32_t bits = random_bits();
