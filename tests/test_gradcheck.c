@@ -298,6 +298,35 @@ TEST(gradcheck, runs_on_the_isa_of_the_config_or_on_all) {
     pt_toy_free(&toy);
 }
 
+/* Where the bound on roundings alone would let all of these pass. */
+TEST(gradcheck, finds_small_faults_in_a_deep_graph) {
+    if (!pt_file_exists("data/mnist/train-images-idx3-ubyte")) {
+        CHECK_MSG(true, "no MNIST here");
+        return;
+    }
+    static const char *const overrides[] = {"train.batch_size=3", "train.sampling=sequential",
+                                            "parallel.isa=scalar"};
+    pt_error err = {0};
+    pt_config *config = NULL;
+    pt_dataset *dataset = NULL;
+    REQUIRE_OK(pt_config_load("configs/every-layer.ini", overrides, 3, &config, &err), err);
+    REQUIRE_OK(pt_dataset_load(config, &dataset, &err), err);
+    right = pt_kernels_get(PT_ISA_SCALAR);
+    pt_kernels broken[] = {*right, *right, *right};
+    enum { BROKEN = sizeof broken / sizeof *broken };
+    broken[0].gelu_backward = wrong_gelu_backward;
+    broken[1].silu_backward = wrong_silu_backward;
+    broken[2].tanh_backward = wrong_tanh_backward;
+    for (size_t i = 0; i < (pt_test_quick() ? 1 : BROKEN); i++) {
+        seen s = {0};
+        CHECK(pt_gradcheck_kernels(config, dataset, &broken[i], see, &s, &err) == PT_ERR_CHECK);
+        CHECK_MSG(strcmp(s.tensors, "left.weight left.bias ") == 0, "%zu: wrong are '%s'", i,
+                  s.tensors);
+    }
+    pt_dataset_free(dataset);
+    pt_config_free(config);
+}
+
 /* The book's check on the book's network: below 1e-7 on average for every tensor. */
 TEST(gradcheck, resolves_what_the_book_resolves_on_mnist) {
     if (!pt_file_exists("data/mnist/train-images-idx3-ubyte")) {

@@ -184,7 +184,8 @@ TEST(resume, heals_every_failing_write) {
     pt_io_fail_at(0, 0, false);
     REQUIRE_OK(run_into(whole, "continue", false, &w, &err), err);
     const long calls = pt_io_count(), step = pt_test_quick() ? 7 : 1;
-    long last_checkpoint = 0;
+    enum { LAST_ROW = 5 }; /* of iterations 1, 7, 13, 19, 20 */
+    CHECK_INT(w.rows, LAST_ROW);
     for (long n = 1; n <= calls; n += step) {
         const bool stop = n % 2;
         const char *folder = pt_path_in(pt_temp_folder(), pt_textf("failing-%ld", n).s);
@@ -196,15 +197,14 @@ TEST(resume, heals_every_failing_write) {
         CHECK_CONTAINS(status == PT_OK ? pt_textf("%s No space left", failing.warning).s
                                        : err.message,
                        "No space left");
-        if (status != PT_OK && strstr(err.message, "checkpoint-0000000020")) {
-            last_checkpoint++; /* costs nobody the model */
+        if (failing.rows == LAST_ROW && strstr(err.message, "/checkpoint-") && status != PT_OK) {
+            /* costs nobody the model */
             CHECK(pt_file_exists(pt_path_in(folder, "model.safetensors")));
             CHECK(pt_file_exists(pt_path_in(folder, "summary.json")));
         }
         REQUIRE_OK(run_into(folder, "continue", true, &healed, &err), err);
         check_same(whole, folder, pt_textf("call %ld", n).s);
     }
-    CHECK(last_checkpoint > 0 || step > 1);
 }
 
 /* Or done without, and then the run is the same. */

@@ -187,11 +187,13 @@ static pt_status train(run *r, pt_error *err) {
         pt_status status = PT_OK;
         if (evaluation_due(r, done) && r->last_row != done)
             status = evaluate(r, err);
+        if (status == PT_OK && done == last)
+            return PT_OK; /* what became of the last checkpoints is told when the model is saved */
         if (status == PT_OK)
             status = r->saver ? pt_saver_failure(r->saver, err) : PT_OK;
         if (status != PT_OK)
             status = heed_save_error(r, status, err);
-        if (status != PT_OK || done == last)
+        if (status != PT_OK)
             return status;
         uint64_t until = next_evaluation(r, done), checkpoint = next_checkpoint(r, done);
         until = checkpoint < until ? checkpoint : until;

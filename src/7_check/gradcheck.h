@@ -11,7 +11,9 @@
  * four times that. How large those numbers are, and how an error in one node carries on to the
  * next, is followed through the graph, forward and backward, with the largest values and the
  * 2-norms of the weights' columns and rows. To this comes the error of the central difference
- * itself.
+ * itself. Followed through many layers that bound grows far beyond what errors are, and would let wrong
+ * gradients pass; so beside it a difference may be no more than 1e-4 of the tensor's largest gradient, or
+ * a fiftieth of the bound if that is more (gradients so small that they are rounding errors of each other).
  */
 #ifndef PT_CHECK_GRADCHECK_H
 #define PT_CHECK_GRADCHECK_H
