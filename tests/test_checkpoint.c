@@ -189,9 +189,9 @@ TEST(checkpoint, one_that_cannot_be_read_is_no_damaged_one) {
 }
 
 TEST(checkpoint, what_lacks_something_is_refused) {
-    static const char *const keys[] = {"step",       "epoch",         "seed",      "last_row",
-                                       "loss_sum",   "best_accuracy", "best_step", "format",
-                                       "loss_count", "has_best",      "config"};
+    static const char *const keys[] = {"step",     "epoch",         "seed",      "last_row",
+                                       "loss_sum", "best_accuracy", "best_step", "format",
+                                       "data",     "loss_count",    "has_best",  "config"};
     enum { KEYS = sizeof keys / sizeof *keys };
     const char *path = pt_path_in(pt_temp_folder(), "file");
     pt_error err;
@@ -201,7 +201,7 @@ TEST(checkpoint, what_lacks_something_is_refused) {
             pt_metadata metadata[KEYS];
             size_t count = 0;
             for (size_t i = 0; i < KEYS; i++) {
-                const char *value = strcmp(keys[i], "format") == 0 ? "ptrain-checkpoint-2"
+                const char *value = strcmp(keys[i], "format") == 0 ? "ptrain-checkpoint-3"
                                     : i == 4 || i == 5             ? "3fd5555555555555"
                                                                    : "1";
                 if (i == missing)

@@ -528,6 +528,7 @@ TEST(cli, signals_end_a_run_with_a_saved_model) {
     const char *out = pt_path_in(pt_temp_folder(), "out"),
                *err = pt_path_in(pt_temp_folder(), "err");
     for (size_t i = 0; i < 2; i++) {
+        REQUIRE(pt_run_shell("rm -rf %s", in_run("")).status == 0); /* an unfinished one stays */
         CHECK_INT(stop_by(numbers[i], out, err), 128 + numbers[i]);
         char *said = pt_read_file(err, NULL);
         CHECK_CONTAINS(said, "ptrain: stopped after iteration ");
@@ -535,6 +536,7 @@ TEST(cli, signals_end_a_run_with_a_saved_model) {
         CHECK_CONTAINS(said,
                        " --set train.evaluate_every=50000 --set parallel.threads=2 --resume\n");
         CHECK_CONTAINS(pt_read_file(out, NULL), "interrupted after ");
+        CHECK_CONTAINS(pt_read_file(out, NULL), ": at iteration 1 loss ");
         pt_safetensors *model = NULL;
         pt_error problem = {0};
         REQUIRE_OK(pt_safetensors_read(in_run("model.safetensors"), &model, &problem), problem);

@@ -302,6 +302,7 @@ TEST(metrics, every_failing_allocation_is_told) {
 static const pt_summary SUMMARY = {.train_loss = 0.1,
                                    .has_test = true,
                                    .test_accuracy = 0.9741,
+                                   .evaluated_iteration = 9601,
                                    .iterations = UINT64_MAX,
                                    .samples = 1000000,
                                    .train_seconds = 1.5,
@@ -326,6 +327,7 @@ TEST(summary, the_bytes) {
                                        "  \"train_loss\": 0.1,\n"
                                        "  \"train_accuracy\": null,\n"
                                        "  \"test_accuracy\": 0.9741,\n"
+                                       "  \"evaluated_iteration\": 9601,\n"
                                        "  \"iterations\": 18446744073709551615,\n"
                                        "  \"samples\": 1000000,\n"
                                        "  \"train_seconds\": 1.5,\n"
@@ -353,7 +355,7 @@ TEST(summary, a_json_library_reads_it) {
     json_error_t why;
     json_t *tree = json_load_file(csv("summary.json"), JSON_REJECT_DUPLICATES, &why);
     if (CHECK_MSG(tree != NULL, "%s", why.text)) {
-        CHECK_INT(json_object_size(tree), 19);
+        CHECK_INT(json_object_size(tree), 20);
         CHECK(json_number_value(json_object_get(tree, "test_accuracy")) == 0.9741);
         CHECK_INT(json_integer_value(json_object_get(tree, "iterations")), 10000);
         CHECK_STR(json_string_value(json_object_get(tree, "status")), SUMMARY.status);

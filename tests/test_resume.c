@@ -151,6 +151,61 @@ TEST(resume, refuses_a_checkpoint_beyond_the_end) {
     pt_checkpoint_free(file);
 }
 
+TEST(resume, a_finished_run_is_left_alone) {
+    const char *folder = pt_path_in(pt_temp_folder(), "run");
+    pt_error err = {0};
+    witness w = {0};
+    REQUIRE_OK(run_into(folder, "continue", false, &w, &err), err);
+    const char *summary = pt_read_file(pt_path_in(folder, "summary.json"), NULL);
+    w = (witness){0};
+    REQUIRE_OK(run_into(folder, "continue", true, &w, &err), err);
+    CHECK_CONTAINS(w.warning, "holds this run, finished: nothing to do");
+    CHECK_INT(w.rows, 0);
+    CHECK_STR(pt_read_file(pt_path_in(folder, "summary.json"), NULL), summary);
+    /* without its model it is not */
+    remove(pt_path_in(folder, "model.safetensors"));
+    w = (witness){0};
+    REQUIRE_OK(run_into(folder, "continue", true, &w, &err), err);
+    CHECK(w.warnings == 0 && pt_file_exists(pt_path_in(folder, "model.safetensors")));
+    /* anew, that is the same again */
+    w = (witness){0};
+    REQUIRE_OK(run_into(folder, "continue", false, &w, &err), err);
+    CHECK(w.rows > 0);
+}
+
+/* Told from the data by one label that has changed. */
+TEST(resume, other_data_are_refused) {
+    const char *folder = pt_path_in(pt_temp_folder(), "run");
+    pt_error err = {0};
+    witness w = {.stop_after_row = 2};
+    REQUIRE(run_into(folder, "continue", false, &w, &err) == PT_ERR_INTERRUPTED);
+    const char *labels = pt_path_in(pt_temp_folder(), "train-labels");
+    size_t size;
+    char *bytes = pt_read_file(labels, &size);
+    REQUIRE(bytes);
+    bytes[size - 1] ^= 1;
+    pt_write_file(labels, bytes, size);
+    w = (witness){0};
+    CHECK(run_into(folder, "continue", true, &w, &err) == PT_ERR_USAGE);
+    CHECK_CONTAINS(err.message, "is of a training on other data");
+    bytes[size - 1] ^= 1;
+    pt_write_file(labels, bytes, size);
+    REQUIRE_OK(run_into(folder, "continue", true, &w, &err), err);
+}
+
+/* To begin anew would remove its checkpoints. */
+TEST(resume, an_unfinished_run_is_not_begun_anew) {
+    const char *folder = pt_path_in(pt_temp_folder(), "run");
+    pt_error err = {0};
+    witness w = {.stop_after_row = 2};
+    REQUIRE(run_into(folder, "continue", false, &w, &err) == PT_ERR_INTERRUPTED);
+    w = (witness){0};
+    CHECK(run_into(folder, "continue", false, &w, &err) == PT_ERR_USAGE);
+    CHECK_CONTAINS(err.message, "holds this run unfinished, with a checkpoint of iteration ");
+    CHECK_CONTAINS(err.message, "--resume");
+    REQUIRE_OK(run_into(folder, "continue", true, &w, &err), err);
+}
+
 /* Not damage, and nothing of it is lost. */
 TEST(resume, refuses_a_checkpoint_of_another_version) {
     const char *folder = pt_path_in(pt_temp_folder(), "run");
@@ -161,7 +216,7 @@ TEST(resume, refuses_a_checkpoint_of_another_version) {
     size_t size;
     char *bytes = pt_read_file(path, &size);
     REQUIRE(bytes);
-    char *format = memmem(bytes, size, "ptrain-checkpoint-2", 19);
+    char *format = memmem(bytes, size, "ptrain-checkpoint-3", 19);
     char *checksum = memmem(bytes, size, "\"checksum\"", 10);
     char *writer = memmem(bytes, size, "\"writer\":\"ptrain\"", 17);
     REQUIRE(format && checksum && writer);
@@ -171,7 +226,7 @@ TEST(resume, refuses_a_checkpoint_of_another_version) {
     pt_write_file(path, bytes, size);
     CHECK(run_into(folder, "continue", true, &w, &err) == PT_ERR_USAGE);
     CHECK_CONTAINS(err.message,
-                   "was written by another version of ptrain (this one reads ptrain-checkpoint-2)");
+                   "was written by another version of ptrain (this one reads ptrain-checkpoint-3)");
     CHECK(pt_file_exists(path));
     pt_free(path);
 }

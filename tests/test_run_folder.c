@@ -1,5 +1,5 @@
 /* test_run_folder.c: a run's folder is taken over only by the same run. */
-#include "harness.h"
+#include "toys.h"
 
 #include "0_base/memory.h"
 #include "5_results/io.h"
@@ -25,9 +25,38 @@ static pt_config *config_with(const char *override) {
 /* Opens the folder with one more setting. */
 static pt_status open_with(const char *folder, const char *override, pt_error *err) {
     pt_config *config = config_with(override);
-    pt_status status = pt_run_folder_open(folder, config, false, err);
+    int lock;
+    pt_status status = pt_run_folder_lock(folder, &lock, err);
+    if (status == PT_OK)
+        status = pt_run_folder_open(folder, config, PT_START_ANEW, err);
+    close(lock);
     pt_config_free(config);
     return status;
+}
+
+TEST(run_folder, one_at_a_time) {
+    const char *folder = pt_path_in(pt_temp_folder(), "run");
+    pt_error err;
+    int first = -1, second = -1;
+    REQUIRE_OK(pt_run_folder_lock(folder, &first, &err), err);
+    CHECK(pt_run_folder_lock(folder, &second, &err) == PT_ERR_IO && second == -1);
+    CHECK_CONTAINS(err.message, "another ptrain is at work in this folder");
+    close(first);
+    REQUIRE_OK(pt_run_folder_lock(folder, &second, &err), err);
+    close(second);
+}
+
+/* Somebody's config in the very folder that the run goes to. */
+TEST(run_folder, leaves_the_config_that_was_read_alone) {
+    const char *folder = pt_temp_folder(), *path = pt_path_in(folder, "config.ini");
+    pt_error err;
+    pt_text text = pt_textf("; dear to me\n%s", TEXT);
+    pt_write_text(path, text.s);
+    pt_config *config = NULL;
+    REQUIRE_OK(pt_config_load(path, NULL, 0, &config, &err), err);
+    REQUIRE_OK(pt_run_folder_open(folder, config, PT_START_ANEW, &err), err);
+    CHECK_STR(pt_read_file(path, NULL), text.s);
+    pt_config_free(config);
 }
 
 TEST(run_folder, is_made_and_taken_over_by_the_same_run) {
@@ -77,6 +106,16 @@ TEST(run_folder, with_a_model_of_unknown_origin_is_refused) {
     CHECK_CONTAINS(err.message, "model.safetensors but no config.ini");
     CHECK(!pt_file_exists(pt_path_in(folder, "config.ini")));
     CHECK_STR(pt_read_file(pt_path_in(folder, "model.safetensors"), NULL), "somebody's");
+    remove(pt_path_in(folder, "model.safetensors"));
+    static const char *const others[] = {"losses.csv", "metrics.csv", "summary.json",
+                                         "best.safetensors", "checkpoint-0000000007.safetensors"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        pt_write_text(pt_path_in(folder, others[i]), "somebody's");
+        CHECK(open_with(folder, NULL, &err) == PT_ERR_USAGE);
+        CHECK_CONTAINS(err.message, "but no config.ini");
+        CHECK_STR(pt_read_file(pt_path_in(folder, others[i]), NULL), "somebody's");
+        remove(pt_path_in(folder, others[i]));
+    }
 }
 
 TEST(run_folder, every_failure_is_told) {
@@ -105,7 +144,7 @@ TEST(run_folder, every_failure_is_told) {
         long n = 0;
         while (status == PT_ERR_MEMORY && n < 10000) {
             pt_memory_fail_at(++n, 0);
-            status = pt_run_folder_open(folder, config, false, &err);
+            status = pt_run_folder_open(folder, config, PT_START_ANEW, &err);
             pt_memory_fail_at(0, 0);
         }
         pt_config_free(config);

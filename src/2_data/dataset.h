@@ -36,6 +36,11 @@ struct pt_dataset {
     struct pt_backing backing[2]; /* private to the loaders: what holds `features`, by split */
 };
 
+/* A checksum of the data's shape, of all labels or targets, and of the features of rows that are spread
+ * evenly over each split, of all rows where there are no more than 1024: other data are told from these
+ * almost always, for a millisecond. */
+uint64_t pt_dataset_fingerprint(const pt_dataset *dataset);
+
 /* The loaders behind pt_dataset_load; `dataset` is zeroed and freed by the caller on failure. */
 pt_status pt_dataset_load_idx(const pt_config *config, pt_dataset *dataset, pt_error *err);
 pt_status pt_dataset_load_csv(const pt_config *config, pt_dataset *dataset, pt_error *err);

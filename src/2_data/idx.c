@@ -121,9 +121,10 @@ pt_status pt_dataset_load_idx(const pt_config *config, pt_dataset *dataset, pt_e
         if (!has_images || !has_labels) {
             const char *missing = has_images ? sources[s].labels_key : sources[s].images_key;
             return pt_fail(err, PT_ERR_CONFIG,
-                           "%s: [data] %s is missing: name the file with the %s",
+                           "%s: [data] %s is missing: name the file with the %s%s",
                            config->path ? config->path : "config", missing,
-                           has_images ? "labels of these images" : "images");
+                           has_images ? "labels of these images" : "images",
+                           has_images || has_labels ? "" : ", or write `dataset = csv` or none");
         }
         pt_status status =
             load_split(config, &sources[s], dataset, splits[s], &dataset->backing[s], err);

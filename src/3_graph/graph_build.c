@@ -263,8 +263,9 @@ static pt_status choose_loss(const builder *b) {
                        pt_place_text(type_place, place, sizeof place), graph->loss->type);
     if (output->cols != wanted) {
         snprintf(problem, sizeof problem,
-                 "feeds the loss with %zu outputs but the data has %zu %s; use `units = %zu`",
-                 output->cols, wanted, data->classes ? "classes" : "target columns", wanted);
+                 "feeds the loss with %zu outputs but the data has %zu %s; use `units = %zu`%s",
+                 output->cols, wanted, data->classes ? "classes" : "target columns", wanted,
+                 output->ops->keys & PT_LAYER_KEY_UNITS ? "" : " in the affine layer before it");
         return fail_at(b, output->config->place, output->config, problem);
     }
     return PT_OK;

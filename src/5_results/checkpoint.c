@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char FORMAT[] = "ptrain-checkpoint-2", ANY_FORMAT[] = "ptrain-checkpoint-";
+static const char FORMAT[] = "ptrain-checkpoint-3", ANY_FORMAT[] = "ptrain-checkpoint-";
 static const char PREFIX[] = "checkpoint-", SUFFIX[] = ".safetensors";
 
 char *pt_checkpoint_path(const char *folder, uint64_t step) {
@@ -31,6 +31,7 @@ static const field fields[] = {
     {"step", false, offsetof(pt_checkpoint, step)},
     {"epoch", false, offsetof(pt_checkpoint, epoch)},
     {"seed", false, offsetof(pt_checkpoint, seed)},
+    {"data", false, offsetof(pt_checkpoint, data)},
     {"last_row", false, offsetof(pt_checkpoint, last_row)},
     {"loss_sum", true, offsetof(pt_checkpoint, loss_sum)},
     {"loss_count", false, offsetof(pt_checkpoint, loss_count)},

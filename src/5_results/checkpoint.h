@@ -25,6 +25,7 @@
 typedef struct pt_checkpoint {
     uint64_t step; /* updates done */
     uint64_t epoch, seed;
+    uint64_t data;     /* pt_dataset_fingerprint */
     uint64_t last_row; /* step of the newest row of metrics.csv, 0: none; and since that row: */
     double loss_sum;
     uint64_t loss_count;

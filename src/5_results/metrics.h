@@ -50,6 +50,7 @@ typedef struct pt_summary {
     double train_loss;
     bool has_train, has_test;
     double train_accuracy, test_accuracy; /* absent: null */
+    uint64_t evaluated_iteration;         /* of these; after Ctrl-C it is not the last */
     uint64_t iterations, samples;
     double train_seconds, eval_seconds, total_seconds, samples_per_second;
     size_t threads;

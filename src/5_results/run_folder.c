@@ -3,12 +3,136 @@
 
 #include "0_base/fail.h"
 #include "0_base/memory.h"
+#include "0_base/text.h"
 #include "1_config/config.h"
 #include "5_results/atomic_file.h"
+#include "5_results/checkpoint.h"
+#include "5_results/safetensors.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char ADVICE[] = "choose another folder with --out, or remove this one";
+
+pt_status pt_run_folder_lock(const char *folder, int *lock, pt_error *err) {
+    *lock = -1;
+    pt_status status = pt_make_folder(folder, err);
+    if (status != PT_OK)
+        return status;
+    const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return PT_OK; /* what there is to say of it, reading and writing will say */
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+        *lock = fd;
+        return PT_OK;
+    }
+    const bool taken = errno == EWOULDBLOCK;
+    close(fd);
+    return taken ? pt_fail(err, PT_ERR_IO,
+                           "%s: another ptrain is at work in this folder; wait for it, or choose "
+                           "another folder with --out",
+                           folder)
+                 : PT_OK;
+}
+
+/* ---- what is there ---- */
+
+/* The iteration a model file says it is of; 0: none that is whole. */
+static pt_status model_iteration(const char *path, uint64_t *iteration, pt_error *err) {
+    pt_safetensors *file = NULL;
+    pt_error why;
+    *iteration = 0;
+    const pt_status status = pt_safetensors_read(path, &file, &why);
+    if (status == PT_ERR_MEMORY)
+        return pt_fail(err, status, "%s", why.message);
+    const char *text = status == PT_OK ? pt_safetensors_metadata(file, "iteration") : NULL;
+    if (text && !pt_parse_u64(text, iteration))
+        *iteration = 0;
+    pt_safetensors_free(file);
+    return PT_OK;
+}
+
+/* Whether summary.json, as summary.c writes it, says that a run has finished with this model. */
+static bool summary_says_finished(const char *path, const char *sha256) {
+    char text[4096];
+    FILE *file = fopen(path, "rbe");
+    const size_t size = file ? fread(text, 1, sizeof text - 1, file) : 0;
+    if (file)
+        fclose(file);
+    text[size] = '\0';
+    return strstr(text, "\"status\": \"finished\"") && strstr(text, sha256);
+}
+
+pt_status pt_run_folder_is_finished(const char *folder, const pt_config *config, bool *finished,
+                                    pt_error *err) {
+    char *model = pt_format("%s/model.safetensors", folder);
+    char *summary = pt_format("%s/summary.json", folder), sha256[65];
+    uint64_t iteration = 0;
+    *finished = false;
+    pt_status status = PT_OK;
+    if (!model || !summary)
+        status = pt_fail_memory(err, folder, 0);
+    else if (access(model, F_OK) == 0 && access(summary, F_OK) == 0)
+        status = model_iteration(model, &iteration, err);
+    if (status == PT_OK && iteration > 0 && iteration == config->train.iterations &&
+        pt_sha256_file(model, sha256, NULL) == PT_OK)
+        *finished = summary_says_finished(summary, sha256);
+    pt_free(model);
+    pt_free(summary);
+    return status;
+}
+
+/* Files of a run whose config.ini is missing are somebody's, but not known to be this run's. */
+static pt_status check_no_results(const char *folder, pt_error *err) {
+    static const char *const names[] = {"model.safetensors", "best.safetensors", "losses.csv",
+                                        "metrics.csv", "summary.json"};
+    uint64_t *steps;
+    size_t count;
+    pt_status status = pt_checkpoint_list(folder, &steps, &count, err);
+    if (status != PT_OK)
+        return status;
+    const char *found = count > 0 ? "checkpoint" : NULL;
+    pt_free(steps);
+    for (size_t i = 0; i < sizeof names / sizeof *names && !found; i++) {
+        char *path = pt_format("%s/%s", folder, names[i]);
+        if (!path)
+            return pt_fail_memory(err, folder, 0);
+        found = access(path, F_OK) == 0 ? names[i] : NULL;
+        pt_free(path);
+    }
+    return found ? pt_fail(err, PT_ERR_USAGE,
+                           "%s holds a %s but no config.ini of the run it came from; %s", folder,
+                           found, ADVICE)
+                 : PT_OK;
+}
+
+/* To begin anew would lose them. */
+static pt_status check_no_unfinished(const char *folder, const pt_config *config, pt_error *err) {
+    uint64_t *steps;
+    size_t count;
+    pt_status status = pt_checkpoint_list(folder, &steps, &count, err);
+    const uint64_t newest = status == PT_OK && count > 0 ? steps[0] : 0;
+    bool finished = newest == 0;
+    pt_free(steps);
+    if (status == PT_OK && !finished)
+        status = pt_run_folder_is_finished(folder, config, &finished, err);
+    if (status != PT_OK || finished)
+        return status;
+    return pt_fail(err, PT_ERR_USAGE,
+                   "%s holds this run unfinished, with a checkpoint of iteration %llu; go on with "
+                   "--resume, %s",
+                   folder, (unsigned long long)newest, ADVICE);
+}
+
+static bool is_same_file(const char *a, const char *b) {
+    struct stat of_a, of_b;
+    return a && b && stat(a, &of_a) == 0 && stat(b, &of_b) == 0 && of_a.st_dev == of_b.st_dev &&
+           of_a.st_ino == of_b.st_ino;
+}
 
 /* Whether the run described by an existing config.ini is this run. */
 static pt_status check_same_run(const char *folder, const char *path, const pt_config *config,
@@ -46,27 +170,23 @@ static pt_status write_config(const char *path, const pt_config *config, pt_erro
     return status;
 }
 
-pt_status pt_run_folder_open(const char *folder, const pt_config *config, bool resumed,
+pt_status pt_run_folder_open(const char *folder, const pt_config *config, pt_run_start start,
                              pt_error *err) {
-    pt_status status = pt_make_folder(folder, err);
-    if (status != PT_OK)
-        return status;
     char *path = pt_format("%s/config.ini", folder);
-    char *model = pt_format("%s/model.safetensors", folder);
-    if (!path || !model)
-        status = pt_fail_memory(err, folder, 0);
-    else if (access(path, F_OK) == 0)
-        status = check_same_run(folder, path, config, resumed, err);
-    else if (access(model, F_OK) == 0)
-        status =
-            pt_fail(err, PT_ERR_USAGE,
-                    "%s holds a model.safetensors but no config.ini of the run it came from; %s",
-                    folder, ADVICE);
+    if (!path)
+        return pt_fail_memory(err, folder, 0);
+    pt_status status;
+    if (access(path, F_OK) == 0)
+        status = check_same_run(folder, path, config, start == PT_START_FROM_CHECKPOINT, err);
+    else
+        status = check_no_results(folder, err);
+    if (status == PT_OK && start == PT_START_ANEW)
+        status = check_no_unfinished(folder, config, err);
     if (status == PT_OK) {
         pt_atomic_clean(folder);
-        status = write_config(path, config, err);
+        if (!is_same_file(path, config->path))
+            status = write_config(path, config, err);
     }
     pt_free(path);
-    pt_free(model);
     return status;
 }

@@ -37,6 +37,7 @@ static void write_all(pt_string *w, const pt_summary *s) {
     real(w, "train_loss", true, s->train_loss);
     real(w, "train_accuracy", s->has_train, s->train_accuracy);
     real(w, "test_accuracy", s->has_test, s->test_accuracy);
+    integer(w, "evaluated_iteration", s->evaluated_iteration);
     integer(w, "iterations", s->iterations);
     integer(w, "samples", s->samples);
     real(w, "train_seconds", true, s->train_seconds);

@@ -13,6 +13,7 @@
 
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef struct run {
     const pt_config *config;
@@ -35,7 +36,10 @@ typedef struct run {
     bool has_best;
     double best_accuracy;
     uint64_t best_step;
+    uint64_t data; /* their fingerprint, once it is wanted */
     bool told_end;
+    bool nothing_to_do; /* the folder holds the finished run */
+    int lock;           /* of the folder */
 } run;
 
 static uint64_t iterations_per_epoch(const run *r) {
@@ -61,12 +65,19 @@ static void tell_end(run *r, const pt_summary *summary) {
     r->told_end = true;
 }
 
+static uint64_t data_fingerprint(run *r) {
+    if (r->data == 0)
+        r->data = pt_dataset_fingerprint(r->dataset);
+    return r->data;
+}
+
 /* What a checkpoint holds besides the trainer's own state. */
-static pt_checkpoint position(const run *r) {
+static pt_checkpoint position(run *r) {
     const uint64_t iteration = pt_trainer_iteration(r->trainer);
     return (pt_checkpoint){.step = iteration,
                            .epoch = iteration / iterations_per_epoch(r),
                            .seed = r->config->train.seed,
+                           .data = data_fingerprint(r),
                            .last_row = r->last_row,
                            .loss_sum = r->loss_sum,
                            .loss_count = r->loss_count,
@@ -231,6 +242,12 @@ static pt_status take_over(run *r, const pt_checkpoint *from, pt_error *err) {
             "cannot resume %s: in the checkpoint and in this config %s; restore these keys, "
             "or start anew with --out another folder",
             r->config->output.dir, difference);
+    if (from->data != data_fingerprint(r))
+        return pt_fail(
+            err, PT_ERR_USAGE,
+            "cannot resume %s: its checkpoint is of a training on other data than [data] "
+            "names now; restore them, or start anew with --out another folder",
+            r->config->output.dir);
     if (from->step > r->config->train.iterations)
         return pt_fail(err, PT_ERR_USAGE,
                        "cannot resume %s: train.iterations = %llu, but its newest checkpoint is of "
@@ -252,23 +269,44 @@ static pt_status take_over(run *r, const pt_checkpoint *from, pt_error *err) {
     return status;
 }
 
+/* Takes over the newest checkpoint, if there is one; nothing is to do where the run is finished and has
+ * left its last checkpoint. */
+static pt_status resume(run *r, pt_run_start *start, pt_error *err) {
+    const uint64_t last = r->config->train.iterations, every = r->checkpoint_every;
+    pt_checkpoint_file *file = NULL;
+    pt_status status = pt_checkpoint_newest(r->config->output.dir, damaged, r, &file, err);
+    *start = file ? PT_START_FROM_CHECKPOINT : PT_START_WITHOUT;
+    if (status == PT_OK && file)
+        status = take_over(r, &file->checkpoint, err);
+    pt_checkpoint_free(file);
+    const uint64_t due = every ? last - last % every : 0;
+    if (status == PT_OK && pt_trainer_iteration(r->trainer) >= due)
+        status =
+            pt_run_folder_is_finished(r->config->output.dir, r->config, &r->nothing_to_do, err);
+    return status;
+}
+
 static pt_status open_folder(run *r, pt_error *err) {
     const char *folder = r->config->output.dir;
-    pt_checkpoint_file *file = NULL;
-    pt_status status = PT_OK;
-    bool resumed = false;
-    if (r->options.resume) {
-        status = pt_checkpoint_newest(folder, damaged, r, &file, err);
-        if (status == PT_OK && file)
-            status = take_over(r, &file->checkpoint, err);
-        else if (status == PT_OK)
-            warn(r, "no checkpoint to resume from: starting at the first iteration");
-        resumed = file != NULL;
-        pt_checkpoint_free(file);
-    }
+    pt_run_start start = PT_START_ANEW;
+    pt_status status = pt_run_folder_lock(folder, &r->lock, err);
+    if (status == PT_OK && r->options.resume)
+        status = resume(r, &start, err);
+    if (status != PT_OK)
+        return status;
     const uint64_t done = pt_trainer_iteration(r->trainer);
-    if (status == PT_OK)
-        status = pt_run_folder_open(folder, r->config, resumed, err);
+    status = pt_run_folder_open(folder, r->config, start, err);
+    if (status == PT_ERR_USAGE && start == PT_START_WITHOUT) {
+        pt_error why = *err;
+        status = pt_fail(err, status,
+                         "no checkpoint to resume from (output.checkpoint_every makes them, and "
+                         "Ctrl-C), and %s",
+                         why.message);
+    }
+    if (status != PT_OK || r->nothing_to_do)
+        return status;
+    if (start == PT_START_WITHOUT)
+        warn(r, "no checkpoint to resume from: starting at the first iteration");
     if (status == PT_OK)
         status = pt_checkpoint_discard_after(folder, done, err);
     if (status == PT_OK)
@@ -314,6 +352,7 @@ static pt_summary summarize(const run *r, const char *status) {
                     .has_test = r->row.has_test,
                     .train_accuracy = r->row.train_accuracy,
                     .test_accuracy = r->row.test_accuracy,
+                    .evaluated_iteration = r->row.iteration,
                     .iterations = iterations,
                     .samples = iterations * config->train.batch_size,
                     .train_seconds = r->train_seconds,
@@ -418,12 +457,16 @@ static pt_status say_what_is_kept(const run *r, pt_error *err) {
 
 pt_status pt_run(const pt_config *config, const pt_run_options *options,
                  const pt_run_listener *listener, pt_error *err) {
-    run r = {.config = config, .listener = listener, .started = pt_now()};
+    run r = {.config = config, .listener = listener, .started = pt_now(), .lock = -1};
     if (options)
         r.options = *options;
     r.row.loss = (double)NAN; /* until there is one */
     pt_status status = open_run(&r, err);
-    if (status == PT_OK) {
+    if (r.nothing_to_do) {
+        char *text = pt_format("%s holds this run, finished: nothing to do", config->output.dir);
+        warn(&r, text ? text : "finished: nothing to do");
+        pt_free(text);
+    } else if (status == PT_OK) {
         if (listener->started)
             listener->started(listener->context, r.trainer);
         status = train(&r, err);
@@ -443,6 +486,8 @@ pt_status pt_run(const pt_config *config, const pt_run_options *options,
     pt_error closing;
     if (pt_metrics_close(r.metrics, &closing) != PT_OK && status == PT_OK)
         status = pt_fail(err, closing.status, "%s", closing.message);
+    if (r.lock >= 0)
+        close(r.lock);
     pt_free(r.model_path);
     pt_trainer_free(r.trainer);
     pt_dataset_free(r.dataset);

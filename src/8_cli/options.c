@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char *nth_command(const void *context, size_t i) {
     (void)context;
@@ -225,9 +226,19 @@ pt_status pt_options_parse(int argc, char **argv, pt_options *o, pt_error *err) 
                        "which config? usage: ptrain %s CONFIG, for example configs/mnist.ini",
                        o->command->name);
     o->config_path = argv[at++];
+    /* What is neither a command nor a file is probably a mistyped command, and `help` wants --help. */
+    const char *nearest = pt_nearest(o->config_path, nth_command, NULL);
+    const bool is_file = access(o->config_path, F_OK) == 0;
+    if (!is_file && o->command == &pt_commands[0] && at == argc) {
+        if (strcmp(o->config_path, "help") == 0)
+            nearest = "--help";
+        if (nearest)
+            return pt_fail(err, PT_ERR_USAGE,
+                           "'%s' is neither a command nor a file; did you mean '%s'?",
+                           o->config_path, nearest);
+    }
     if (at < argc) {
-        /* Two words of which the first is not a command: probably a mistyped one. */
-        const char *nearest = pt_nearest(o->config_path, nth_command, NULL);
+        /* Two words of which the first is not a command. */
         return nearest && o->command == &pt_commands[0]
                    ? pt_fail(err, PT_ERR_USAGE, "unknown command '%s'; did you mean '%s'?",
                              o->config_path, nearest)
@@ -248,7 +259,7 @@ static const struct {
     [PT_OPTION_ISA] = {"    --isa NAME", "auto, scalar, avx2, avx512; or PTRAIN_ISA"},
     [PT_OPTION_SET] = {"-s, --set SECTION.KEY=VAL", "overrides a key"},
     [PT_OPTION_OUT] = {"-o, --out DIR", "the run's folder; scale: the report's"},
-    [PT_OPTION_QUIET] = {"-q, --quiet", "errors and warnings only"},
+    [PT_OPTION_QUIET] = {"-q, --quiet", "errors and warnings only; scale: no progress"},
     [PT_OPTION_RESUME] = {"    --resume", "goes on from the newest checkpoint"},
     [PT_OPTION_PRINT_CONFIG] = {"    --print-config", "prints every key with its value"},
     [PT_OPTION_VALUES] = {"    --values", "the first mini-batch's values and gradients"},

@@ -129,9 +129,12 @@ static void ended(void *context, const pt_summary *summary) {
     s->progress = NULL;
     if (!summary || s->quiet)
         return;
-    char loss[16], train[16], test[16];
-    printf("\n%s after %llu iterations of %zu: loss %s, train accuracy %s, test accuracy %s\n",
-           summary->status, (unsigned long long)summary->iterations, summary->batch_size,
+    char loss[16], train[16], test[16], when[48] = "";
+    if (summary->evaluated_iteration != summary->iterations)
+        snprintf(when, sizeof when, "at iteration %llu ",
+                 (unsigned long long)summary->evaluated_iteration);
+    printf("\n%s after %llu iterations of %zu: %sloss %s, train accuracy %s, test accuracy %s\n",
+           summary->status, (unsigned long long)summary->iterations, summary->batch_size, when,
            loss_cell(summary->train_loss, loss),
            cell(summary->has_train, summary->train_accuracy, train),
            cell(summary->has_test, summary->test_accuracy, test));
