@@ -172,8 +172,8 @@ TEST_ENVIRONMENT := OMP_WAIT_POLICY=passive PT_BINARY=$(BUILD)/ptrain PT_BUILD=$
 # is tried again, and the tests do without.
 build/locales/made:
 	@mkdir -p $(dir $@)
-	$(Q)if for name in de_DE tr_TR; do \
-	    localedef --no-archive -i $$name -f UTF-8 $(dir $@)$$name.UTF-8 >/dev/null 2>&1 || exit 1; done; \
+	$(Q)if (for name in de_DE tr_TR; do \
+	    localedef --no-archive -i $$name -f UTF-8 $(dir $@)$$name.UTF-8 || exit 1; done) >/dev/null 2>&1; \
 	then touch $@; fi
 
 run-tests: build/locales/made $(BUILD)/tests-criterion $(BUILD)/libptrain.a ptrain

@@ -78,8 +78,10 @@ static pt_status whole_run(const job *j, pt_error *err) {
     pt_config *config = NULL;
     const pt_run_listener nobody = {0};
     pt_status status = pt_config_load(j->config, j->overrides, j->override_count, &config, err);
-    if (status == PT_OK)
+    if (status == PT_OK) { /* what an unfinished run has left is not overwritten */
+        CHECK(pt_run_shell("rm -rf %s", config->output.dir).status == 0);
         status = pt_run(config, NULL, &nobody, err);
+    }
     pt_config_free(config);
     return status;
 }

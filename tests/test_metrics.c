@@ -313,6 +313,7 @@ static const pt_summary SUMMARY = {.train_loss = 0.1,
                                    .isa = "avx2",
                                    .model_sha256 = NULL,
                                    .status = "finished \"\\\x01\n\xC3\xA9",
+                                   .all_saved = true,
                                    .schedule = "\xFF",
                                    .shards = 8,
                                    .parameters = 39760,
@@ -338,6 +339,7 @@ TEST(summary, the_bytes) {
                                        "  \"isa\": \"avx2\",\n"
                                        "  \"model_sha256\": null,\n"
                                        "  \"status\": \"finished \\\"\\\\\\u0001\\n\xC3\xA9\",\n"
+                                       "  \"all_saved\": true,\n"
                                        "  \"schedule\": null,\n"
                                        "  \"shards\": 8,\n"
                                        "  \"parameters\": 39760,\n"
@@ -355,7 +357,7 @@ TEST(summary, a_json_library_reads_it) {
     json_error_t why;
     json_t *tree = json_load_file(csv("summary.json"), JSON_REJECT_DUPLICATES, &why);
     if (CHECK_MSG(tree != NULL, "%s", why.text)) {
-        CHECK_INT(json_object_size(tree), 20);
+        CHECK_INT(json_object_size(tree), 21);
         CHECK(json_number_value(json_object_get(tree, "test_accuracy")) == 0.9741);
         CHECK_INT(json_integer_value(json_object_get(tree, "iterations")), 10000);
         CHECK_STR(json_string_value(json_object_get(tree, "status")), SUMMARY.status);

@@ -351,6 +351,16 @@ TEST(run, a_failure_before_training_makes_no_folder) {
     }
 }
 
+TEST(run, best_wants_a_measure) {
+    pt_config *config = pt_toy_config(pt_toy_images_text("[layer.h]\ntype = affine\nunits = 4\n").s,
+                                      "output.best=true", "train.evaluate=false", NULL);
+    const pt_run_listener nobody = {0};
+    pt_error err = {0};
+    CHECK(pt_run(config, NULL, &nobody, &err) == PT_ERR_CONFIG);
+    CHECK_CONTAINS(err.message, "best = true, but no accuracy is measured");
+    pt_config_free(config);
+}
+
 TEST(run, a_listener_may_be_empty) {
     pt_config *config = pt_toy_config(pt_toy_images_text(HIDDEN).s, NULL);
     const pt_run_listener nobody = {0};

@@ -2,6 +2,7 @@
 #include "toys.h"
 
 #include "0_base/memory.h"
+#include "1_config/config.h"
 #include "5_results/io.h"
 #include "5_results/run_folder.h"
 
@@ -23,13 +24,20 @@ static pt_config *config_with(const char *override) {
 }
 
 /* Opens the folder with one more setting. */
-static pt_status open_with(const char *folder, const char *override, pt_error *err) {
-    pt_config *config = config_with(override);
+static pt_status open_as(const char *folder, const pt_config *config, pt_run_start start,
+                         pt_error *err) {
     int lock;
+    bool finished;
     pt_status status = pt_run_folder_lock(folder, &lock, err);
     if (status == PT_OK)
-        status = pt_run_folder_open(folder, config, PT_START_ANEW, err);
+        status = pt_run_folder_open(folder, config, start, &finished, err);
     close(lock);
+    return status;
+}
+
+static pt_status open_with(const char *folder, const char *override, pt_error *err) {
+    pt_config *config = config_with(override);
+    pt_status status = open_as(folder, config, PT_START_ANEW, err);
     pt_config_free(config);
     return status;
 }
@@ -54,8 +62,11 @@ TEST(run_folder, leaves_the_config_that_was_read_alone) {
     pt_write_text(path, text.s);
     pt_config *config = NULL;
     REQUIRE_OK(pt_config_load(path, NULL, 0, &config, &err), err);
-    REQUIRE_OK(pt_run_folder_open(folder, config, PT_START_ANEW, &err), err);
+    REQUIRE_OK(open_as(folder, config, PT_START_ANEW, &err), err);
     CHECK_STR(pt_read_file(path, NULL), text.s);
+    config->train.iterations++; /* and does not become untrue */
+    CHECK(open_as(folder, config, PT_START_FROM_CHECKPOINT, &err) == PT_ERR_USAGE);
+    CHECK_CONTAINS(err.message, "instead of overriding it");
     pt_config_free(config);
 }
 
@@ -144,7 +155,7 @@ TEST(run_folder, every_failure_is_told) {
         long n = 0;
         while (status == PT_ERR_MEMORY && n < 10000) {
             pt_memory_fail_at(++n, 0);
-            status = pt_run_folder_open(folder, config, PT_START_ANEW, &err);
+            status = open_as(folder, config, PT_START_ANEW, &err);
             pt_memory_fail_at(0, 0);
         }
         pt_config_free(config);

@@ -134,7 +134,9 @@ const pt_key pt_keys[] = {
 
     {KEY(loss, type), TYPE("softmax_cross_entropy, mean_squared_error or output"),
      .initial = "softmax_cross_entropy",
-     .help = "softmax_cross_entropy: of class labels. mean_squared_error: half the sum of squares, "
+     .help = "softmax_cross_entropy: of class labels; the softmax is part of it, so that no layer "
+             "of that "
+             "type belongs before it. mean_squared_error: half the sum of squares, "
              "against values or one-hot labels. output: the graph's output itself. Each is "
              "averaged over the rows of the mini-batch."},
     {KEY(loss, input), NAME, .initial = "",

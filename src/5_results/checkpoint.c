@@ -273,7 +273,8 @@ pt_status pt_checkpoint_newest(const char *folder,
         status = read_step(folder, steps[i], result, &why);
         if (status == PT_ERR_MEMORY || status == PT_ERR_USAGE || status == PT_ERR_IO) {
             /* One that cannot be read now may be whole: it must not be passed over, and then removed. */
-            status = pt_fail(err, status, "%s", why.message);
+            status = pt_fail(err, status, "%s%s", why.message,
+                             status == PT_ERR_IO ? "; remove it to go on from the one before" : "");
         } else if (status != PT_OK) {
             if (damaged)
                 damaged(context, why.message);

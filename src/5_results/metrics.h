@@ -50,13 +50,14 @@ typedef struct pt_summary {
     double train_loss;
     bool has_train, has_test;
     double train_accuracy, test_accuracy; /* absent: null */
-    uint64_t evaluated_iteration;         /* of these; after Ctrl-C it is not the last */
+    uint64_t evaluated_iteration; /* of these; after Ctrl-C it is not the last; 0: none (null) */
     uint64_t iterations, samples;
     double train_seconds, eval_seconds, total_seconds, samples_per_second;
     size_t threads;
     const char *isa;
     const char *model_sha256;
     const char *status;   /* "finished", "interrupted", "diverged" */
+    bool all_saved;       /* no file failed to be saved, at any time */
     const char *schedule; /* what ran */
     size_t shards, parameters, batch_size;
     uint64_t seed;

@@ -7,6 +7,7 @@
 #include "1_config/config.h"
 #include "5_results/atomic_file.h"
 #include "5_results/checkpoint.h"
+#include "5_results/io.h"
 #include "5_results/safetensors.h"
 
 #include <errno.h>
@@ -56,31 +57,40 @@ static pt_status model_iteration(const char *path, uint64_t *iteration, pt_error
     return PT_OK;
 }
 
-/* Whether summary.json, as summary.c writes it, says that a run has finished with this model. */
-static bool summary_says_finished(const char *path, const char *sha256) {
-    char text[4096];
+/* summary.json as summary.c writes it; "" if there is none. */
+static void read_summary(const char *path, char text[4096]) {
     FILE *file = fopen(path, "rbe");
-    const size_t size = file ? fread(text, 1, sizeof text - 1, file) : 0;
+    const size_t size = file ? fread(text, 1, 4095, file) : 0;
     if (file)
         fclose(file);
     text[size] = '\0';
-    return strstr(text, "\"status\": \"finished\"") && strstr(text, sha256);
 }
 
-pt_status pt_run_folder_is_finished(const char *folder, const pt_config *config, bool *finished,
-                                    pt_error *err) {
+/* What a folder says of the run that it holds. */
+typedef struct account {
+    bool finished; /* and all of it is there */
+    bool diverged;
+} account;
+
+static pt_status read_account(const char *folder, const pt_config *config, account *said,
+                              pt_error *err) {
     char *model = pt_format("%s/model.safetensors", folder);
-    char *summary = pt_format("%s/summary.json", folder), sha256[65];
+    char *summary = pt_format("%s/summary.json", folder), sha256[65], text[4096];
     uint64_t iteration = 0;
-    *finished = false;
+    *said = (account){0};
     pt_status status = PT_OK;
     if (!model || !summary)
         status = pt_fail_memory(err, folder, 0);
     else if (access(model, F_OK) == 0 && access(summary, F_OK) == 0)
         status = model_iteration(model, &iteration, err);
-    if (status == PT_OK && iteration > 0 && iteration == config->train.iterations &&
-        pt_sha256_file(model, sha256, NULL) == PT_OK)
-        *finished = summary_says_finished(summary, sha256);
+    if (status == PT_OK && iteration > 0 && pt_sha256_file(model, sha256, NULL) == PT_OK) {
+        read_summary(summary, text);
+        const bool of_model = strstr(text, sha256) != NULL;
+        said->diverged = of_model && strstr(text, "\"status\": \"diverged\"");
+        said->finished = of_model && strstr(text, "\"status\": \"finished\"") &&
+                         strstr(text, "\"all_saved\": true") &&
+                         iteration == config->train.iterations;
+    }
     pt_free(model);
     pt_free(summary);
     return status;
@@ -114,18 +124,18 @@ static pt_status check_no_results(const char *folder, pt_error *err) {
 static pt_status check_no_unfinished(const char *folder, const pt_config *config, pt_error *err) {
     uint64_t *steps;
     size_t count;
+    account said = {0};
     pt_status status = pt_checkpoint_list(folder, &steps, &count, err);
     const uint64_t newest = status == PT_OK && count > 0 ? steps[0] : 0;
-    bool finished = newest == 0;
     pt_free(steps);
-    if (status == PT_OK && !finished)
-        status = pt_run_folder_is_finished(folder, config, &finished, err);
-    if (status != PT_OK || finished)
+    if (status == PT_OK && newest > 0)
+        status = read_account(folder, config, &said, err);
+    if (status != PT_OK || newest == 0 || said.finished)
         return status;
     return pt_fail(err, PT_ERR_USAGE,
-                   "%s holds this run unfinished, with a checkpoint of iteration %llu; go on with "
-                   "--resume, %s",
-                   folder, (unsigned long long)newest, ADVICE);
+                   "%s holds this run%s, with a checkpoint of iteration %llu; %s%s", folder,
+                   said.diverged ? " as it diverged" : " unfinished", (unsigned long long)newest,
+                   said.diverged ? "" : "go on with --resume, ", ADVICE);
 }
 
 static bool is_same_file(const char *a, const char *b) {
@@ -145,7 +155,15 @@ static pt_status check_same_run(const char *folder, const char *path, const pt_c
     if (status != PT_OK)
         return pt_fail(err, PT_ERR_USAGE, "%s holds a config that cannot be read (%s); %s", folder,
                        why.message, ADVICE);
-    if (resumed && old->train.iterations < config->train.iterations)
+    const bool grown = resumed && old->train.iterations < config->train.iterations;
+    if (grown && is_same_file(path, config->path)) {
+        pt_config_free(old);
+        return pt_fail(err, PT_ERR_USAGE,
+                       "%s is the config of the run in this folder: write train.iterations = %llu "
+                       "there, instead of overriding it",
+                       path, (unsigned long long)config->train.iterations);
+    }
+    if (grown)
         old->train.iterations = config->train.iterations;
     char difference[512];
     status = pt_config_same_run(old, config, difference, sizeof difference);
@@ -170,21 +188,44 @@ static pt_status write_config(const char *path, const pt_config *config, pt_erro
     return status;
 }
 
-pt_status pt_run_folder_open(const char *folder, const pt_config *config, pt_run_start start,
-                             pt_error *err) {
-    char *path = pt_format("%s/config.ini", folder);
+/* It would vouch for a run that is yet to come. */
+static pt_status remove_summary(const char *folder, pt_error *err) {
+    char *path = pt_format("%s/summary.json", folder);
     if (!path)
         return pt_fail_memory(err, folder, 0);
-    pt_status status;
+    int reason = pt_io_unlink(path);
+    if (!reason)
+        reason = pt_io_sync_folder(folder);
+    const pt_status status =
+        reason && reason != ENOENT
+            ? pt_fail(err, PT_ERR_IO, "%s: cannot remove: %s", path, strerror(reason))
+            : PT_OK;
+    pt_free(path);
+    return status;
+}
+
+pt_status pt_run_folder_open(const char *folder, const pt_config *config, pt_run_start start,
+                             bool *finished, pt_error *err) {
+    char *path = pt_format("%s/config.ini", folder);
+    account said = {0};
+    *finished = false;
+    if (!path)
+        return pt_fail_memory(err, folder, 0);
+    pt_status status = PT_OK;
     if (access(path, F_OK) == 0)
         status = check_same_run(folder, path, config, start == PT_START_FROM_CHECKPOINT, err);
-    else
+    else if (start != PT_START_FROM_CHECKPOINT)
         status = check_no_results(folder, err);
     if (status == PT_OK && start == PT_START_ANEW)
         status = check_no_unfinished(folder, config, err);
-    if (status == PT_OK) {
+    else if (status == PT_OK)
+        status = read_account(folder, config, &said, err);
+    if (status == PT_OK && said.finished) {
+        *finished = true;
+    } else if (status == PT_OK) {
         pt_atomic_clean(folder);
-        if (!is_same_file(path, config->path))
+        status = remove_summary(folder, err);
+        if (status == PT_OK && !is_same_file(path, config->path))
             status = write_config(path, config, err);
     }
     pt_free(path);

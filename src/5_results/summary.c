@@ -37,7 +37,7 @@ static void write_all(pt_string *w, const pt_summary *s) {
     real(w, "train_loss", true, s->train_loss);
     real(w, "train_accuracy", s->has_train, s->train_accuracy);
     real(w, "test_accuracy", s->has_test, s->test_accuracy);
-    integer(w, "evaluated_iteration", s->evaluated_iteration);
+    real(w, "evaluated_iteration", s->evaluated_iteration > 0, (double)s->evaluated_iteration);
     integer(w, "iterations", s->iterations);
     integer(w, "samples", s->samples);
     real(w, "train_seconds", true, s->train_seconds);
@@ -48,6 +48,8 @@ static void write_all(pt_string *w, const pt_summary *s) {
     string(w, "isa", s->isa);
     string(w, "model_sha256", s->model_sha256);
     string(w, "status", s->status);
+    key(w, "all_saved");
+    pt_string_add(w, "%s", s->all_saved ? "true" : "false");
     string(w, "schedule", s->schedule);
     integer(w, "shards", s->shards);
     integer(w, "parameters", s->parameters);

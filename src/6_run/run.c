@@ -37,6 +37,7 @@ typedef struct run {
     double best_accuracy;
     uint64_t best_step;
     uint64_t data; /* their fingerprint, once it is wanted */
+    bool unsaved;  /* some file could not be saved at some time */
     bool told_end;
     bool nothing_to_do; /* the folder holds the finished run */
     int lock;           /* of the folder */
@@ -90,6 +91,7 @@ static pt_checkpoint position(run *r) {
  * config says. Nothing saved before is lost, and metrics rows stay in memory until the disk takes
  * them. */
 static pt_status heed_save_error(run *r, pt_status status, pt_error *err) {
+    r->unsaved = r->unsaved || status != PT_OK;
     if (status != PT_ERR_IO || r->config->output.on_save_error == PT_SAVE_ERROR_STOP)
         return status;
     warn(r, err->message);
@@ -269,20 +271,14 @@ static pt_status take_over(run *r, const pt_checkpoint *from, pt_error *err) {
     return status;
 }
 
-/* Takes over the newest checkpoint, if there is one; nothing is to do where the run is finished and has
- * left its last checkpoint. */
+/* Takes over the newest checkpoint, if there is one. */
 static pt_status resume(run *r, pt_run_start *start, pt_error *err) {
-    const uint64_t last = r->config->train.iterations, every = r->checkpoint_every;
     pt_checkpoint_file *file = NULL;
     pt_status status = pt_checkpoint_newest(r->config->output.dir, damaged, r, &file, err);
     *start = file ? PT_START_FROM_CHECKPOINT : PT_START_WITHOUT;
     if (status == PT_OK && file)
         status = take_over(r, &file->checkpoint, err);
     pt_checkpoint_free(file);
-    const uint64_t due = every ? last - last % every : 0;
-    if (status == PT_OK && pt_trainer_iteration(r->trainer) >= due)
-        status =
-            pt_run_folder_is_finished(r->config->output.dir, r->config, &r->nothing_to_do, err);
     return status;
 }
 
@@ -295,7 +291,7 @@ static pt_status open_folder(run *r, pt_error *err) {
     if (status != PT_OK)
         return status;
     const uint64_t done = pt_trainer_iteration(r->trainer);
-    status = pt_run_folder_open(folder, r->config, start, err);
+    status = pt_run_folder_open(folder, r->config, start, &r->nothing_to_do, err);
     if (status == PT_ERR_USAGE && start == PT_START_WITHOUT) {
         pt_error why = *err;
         status = pt_fail(err, status,
@@ -333,10 +329,21 @@ static pt_status open_run(run *r, pt_error *err) {
                        "`gradient = numerical`");
     if (r->options.profile && (status = pt_trainer_profile(r->trainer, err)) != PT_OK)
         return status;
+    const bool labels = r->dataset->train.labels || r->dataset->test.labels;
+    if (config->output.best && !(config->train.evaluate && labels)) {
+        char place[512];
+        return pt_fail(
+            err, PT_ERR_CONFIG,
+            "%sbest = true, but no accuracy is measured, by which a model is best: that wants "
+            "labels and train.evaluate = true; remove this key",
+            pt_place_text(pt_config_place(config, "output", "best"), place, sizeof place));
+    }
     if (config->train.evaluate && r->dataset->test.rows > 0 && !r->dataset->test.labels)
         warn(r, "the test data has no labels, so no accuracy is measured on it");
     status = open_folder(r, err);
-    if (status == PT_OK && !(r->model_path = pt_format("%s/model.safetensors", config->output.dir)))
+    if (status != PT_OK || r->nothing_to_do)
+        return status;
+    if (!(r->model_path = pt_format("%s/model.safetensors", config->output.dir)))
         status = pt_fail_memory(err, "the model's path", strlen(config->output.dir));
     if (status == PT_OK && (r->checkpoint_every || config->output.best))
         status = pt_saver_start(config, r->trainer, r->metrics, &r->saver, err);
@@ -347,6 +354,7 @@ static pt_summary summarize(const run *r, const char *status) {
     const pt_config *config = r->config;
     const uint64_t iterations = pt_trainer_iteration(r->trainer);
     pt_summary s = {.status = status,
+                    .all_saved = !r->unsaved,
                     .train_loss = r->row.loss,
                     .has_train = r->row.has_train,
                     .has_test = r->row.has_test,
@@ -397,6 +405,7 @@ static pt_status save_last(run *r, pt_status outcome, pt_error *err) {
     if (status == PT_OK) {
         status = pt_saver_failure(r->saver, err);
         if (status != PT_OK && outcome == PT_ERR_INTERRUPTED) {
+            r->unsaved = true;
             warn(r, err->message);
             return PT_OK;
         }
@@ -419,6 +428,7 @@ static pt_status finish(run *r, pt_status outcome, pt_error *err) {
     }
     if (checkpoints == PT_OK)
         checkpoints = save_last(r, outcome, &unsaved);
+    r->unsaved = r->unsaved || checkpoints != PT_OK;
     pt_status status = pt_trainer_save(r->trainer, r->model_path, r->sha256, err);
     if (status == PT_OK)
         status = pt_metrics_flush(r->metrics, err);

@@ -141,10 +141,9 @@ static size_t most_elements(const pt_trainer *t) {
 }
 
 /* Beside the bound on roundings, which in deep graphs is far from what they are: no difference may be more
- * than RELATIVE of the tensor's largest gradient, unless LOOSE times that is within the bound. Of correct
- * gradients, differences are less than a hundredth of either. */
+ * than RELATIVE of the tensor's largest gradient, unless the bound divided by twice the number of nodes is.
+ * Of correct gradients, differences are less than a hundredth of the former, or a tenth of the latter. */
 #define RELATIVE 1e-4
-enum { LOOSE = 50 };
 
 static bool check_tensor(const pt_trainer *t, size_t p, const float *gradient,
                          const double *expected, double loss, double rounding,
@@ -170,8 +169,9 @@ static bool check_tensor(const pt_trainer *t, size_t p, const float *gradient,
     /* Rounding of two losses divided by 2h, and its truncation. */
     double differentiation =
         fabs(loss) * 64 * DBL_EPSILON / PT_NUMERICAL_STEP + 1e-9 * (row->largest_gradient + 1e-3);
-    row->bound =
-        fmin(rounding, fmax(rounding / LOOSE, RELATIVE * row->largest_gradient)) + differentiation;
+    row->bound = fmin(rounding, fmax(rounding / (2 * (double)t->graph->node_count),
+                                     RELATIVE * row->largest_gradient)) +
+                 differentiation;
     row->ok = row->largest_difference <= row->bound;
     return row->ok;
 }

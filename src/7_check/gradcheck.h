@@ -12,8 +12,8 @@
  * next, is followed through the graph, forward and backward, with the largest values and the
  * 2-norms of the weights' columns and rows. To this comes the error of the central difference
  * itself. Followed through many layers that bound grows far beyond what errors are, and would let wrong
- * gradients pass; so beside it a difference may be no more than 1e-4 of the tensor's largest gradient, or
- * a fiftieth of the bound if that is more (gradients so small that they are rounding errors of each other).
+ * gradients pass; so beside it a difference may be no more than 1e-4 of the tensor's largest gradient, or the
+ * bound by twice the number of nodes if that is more (gradients so small that they are rounding errors of each other).
  */
 #ifndef PT_CHECK_GRADCHECK_H
 #define PT_CHECK_GRADCHECK_H

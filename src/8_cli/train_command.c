@@ -130,14 +130,18 @@ static void ended(void *context, const pt_summary *summary) {
     if (!summary || s->quiet)
         return;
     char loss[16], train[16], test[16], when[48] = "";
+    printf("\n%s after %llu iterations of %zu", summary->status,
+           (unsigned long long)summary->iterations, summary->batch_size);
     if (summary->evaluated_iteration != summary->iterations)
         snprintf(when, sizeof when, "at iteration %llu ",
                  (unsigned long long)summary->evaluated_iteration);
-    printf("\n%s after %llu iterations of %zu: %sloss %s, train accuracy %s, test accuracy %s\n",
-           summary->status, (unsigned long long)summary->iterations, summary->batch_size, when,
-           loss_cell(summary->train_loss, loss),
-           cell(summary->has_train, summary->train_accuracy, train),
-           cell(summary->has_test, summary->test_accuracy, test));
+    if (summary->evaluated_iteration >
+        0) /* by this process, which may have gone on from another's */
+        printf(": %sloss %s, train accuracy %s, test accuracy %s", when,
+               loss_cell(summary->train_loss, loss),
+               cell(summary->has_train, summary->train_accuracy, train),
+               cell(summary->has_test, summary->test_accuracy, test));
+    printf("\n");
     printf("training %.3f s (%.0f samples/s), evaluation %.3f s, total %.3f s; %zu thread%s, %s\n",
            summary->train_seconds, summary->samples_per_second, summary->eval_seconds,
            summary->total_seconds, summary->threads, summary->threads == 1 ? "" : "s",
