@@ -48,12 +48,19 @@ const char *kill_at_moments(bench *b, long i) {
     return wrong || over ? wrong : lab_finish(b, &g_moments, lab_random(b, 8) != 0);
 }
 
-/* Before or after each system call in turn; now and then once more while it resumes. */
+/* Before or after each system call in turn; now and then over the same run finished before, whose files
+ * must not vouch for this one, and once more while it resumes. */
 const char *kill_at_calls(bench *b, long i) {
     char fault[64];
     bool over = false;
     const long turn = i / g_calls.calls, n = i % g_calls.calls + 1;
     lab_remove(b->folder);
+    if (lab_random(b, 4) == 0) {
+        outcome o;
+        lab_run(b, &(start){.plan = &g_calls, .vary = true}, &o);
+        if (o.status != 0)
+            return lab_because("does not run in peace", &o);
+    }
     snprintf(fault, sizeof fault, "%s:%ld", (turn + n) % 2 ? "kill-after" : "kill-before", n);
     const char *wrong =
         be_killed(b, &(start){.plan = &g_calls, .vary = turn > 1, .fault = fault}, &over);
