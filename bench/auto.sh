@@ -6,15 +6,8 @@
 # Usage: bench/auto.sh [ROUNDS=5]                  environment: PT_BINARY
 # A quota needs a cgroup that this user may make (v2: cpu.max; v1: cpu.cfs_quota_us); else it is left out.
 set -euo pipefail
-case ${1:-} in
--h | --help)
-    sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p}' "$0"
-    exit 0
-    ;;
-"" | *[!0-9]*)
-    [ $# -eq 0 ] || { echo "$0: '$1': write a number of rounds" >&2 && exit 2; }
-    ;;
-esac
+# shellcheck source=bench/rounds.sh
+. "$(dirname "$0")/rounds.sh"
 cd "$(dirname "$0")/.."
 ptrain=${PT_BINARY:-./ptrain}
 rounds=${1:-5}

@@ -7,15 +7,8 @@
 #
 # Usage: bench/reproducibility.sh [ROUNDS=7]      environment: PT_BINARY, THREADS (default 2)
 set -euo pipefail
-case ${1:-} in
--h | --help)
-    sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p}' "$0"
-    exit 0
-    ;;
-"" | *[!0-9]*)
-    [ $# -eq 0 ] || { echo "$0: '$1': write a number of rounds" >&2 && exit 2; }
-    ;;
-esac
+# shellcheck source=bench/rounds.sh
+. "$(dirname "$0")/rounds.sh"
 cd "$(dirname "$0")/.."
 ptrain=${PT_BINARY:-./ptrain}
 rounds=${1:-7}

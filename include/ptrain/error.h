@@ -3,7 +3,8 @@
  * Every fallible function of the library returns a pt_status and takes a `pt_error *` last. On
  * failure the error (if the caller passed one; NULL is allowed) holds the status and one line that
  * says what is wrong and what to do. On success it is left alone. The library never prints and never
- * exits the process; OpenMP's runtime does both if the operating system refuses it a thread. Thread-safety: an error belongs to the caller that passed it.
+ * exits the process; OpenMP's runtime does both if the operating system refuses it a thread.
+ * Thread-safety: an error belongs to the caller that passed it.
  */
 #ifndef PTRAIN_ERROR_H
 #define PTRAIN_ERROR_H

@@ -42,17 +42,21 @@ pt_status pt_run_folder_lock(const char *folder, int *lock, pt_error *err) {
 
 /* ---- what is there ---- */
 
-/* The iteration a model file says it is of; 0: none that is whole. */
-static pt_status model_iteration(const char *path, uint64_t *iteration, pt_error *err) {
+/* The iteration a model file says it is of, and its checksum; 0: none that is whole. */
+static pt_status model_iteration(const char *path, uint64_t *iteration, char sha256[65],
+                                 pt_error *err) {
     pt_safetensors *file = NULL;
     pt_error why;
     *iteration = 0;
     const pt_status status = pt_safetensors_read(path, &file, &why);
     if (status == PT_ERR_MEMORY)
         return pt_fail(err, status, "%s", why.message);
-    const char *text = status == PT_OK ? pt_safetensors_metadata(file, "iteration") : NULL;
+    if (status != PT_OK || !file)
+        return PT_OK;
+    const char *text = pt_safetensors_metadata(file, "iteration");
     if (text && !pt_parse_u64(text, iteration))
         *iteration = 0;
+    memcpy(sha256, file->sha256, sizeof file->sha256);
     pt_safetensors_free(file);
     return PT_OK;
 }
@@ -82,8 +86,8 @@ static pt_status read_account(const char *folder, const pt_config *config, accou
     if (!model || !summary)
         status = pt_fail_memory(err, folder, 0);
     else if (access(model, F_OK) == 0 && access(summary, F_OK) == 0)
-        status = model_iteration(model, &iteration, err);
-    if (status == PT_OK && iteration > 0 && pt_sha256_file(model, sha256, NULL) == PT_OK) {
+        status = model_iteration(model, &iteration, sha256, err);
+    if (status == PT_OK && iteration > 0) {
         read_summary(summary, text);
         const bool of_model = strstr(text, sha256) != NULL;
         said->diverged = of_model && strstr(text, "\"status\": \"diverged\"");

@@ -303,8 +303,7 @@ static pt_status open_folder(run *r, pt_error *err) {
         return status;
     if (start == PT_START_WITHOUT)
         warn(r, "no checkpoint to resume from: starting at the first iteration");
-    if (status == PT_OK)
-        status = pt_checkpoint_discard_after(folder, done, err);
+    status = pt_checkpoint_discard_after(folder, done, err);
     if (status == PT_OK)
         status = pt_metrics_open(folder, done, r->last_row, &r->metrics, err);
     return status;
